@@ -9,10 +9,11 @@ import yaml
 
 from sidecart.doctor import running
 from sidecart.doctor.findings import Finding, Place, Severity
-from sidecart.kubernetes import dapr_resources, files, names, requirements
+from sidecart.kubernetes import dapr_resources, files, names, network, requirements
 from sidecart.kubernetes.forwards import SIDECAR_PORT, Forwards, sidecar_token, workload_of
 from sidecart.kubernetes.kubectl import Kubectl, KubectlError
 from sidecart.kubernetes.requirements import Problem
+from sidecart.launcher.components import uses_of
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.servers.registry import BROKERS, STORES
@@ -74,9 +75,12 @@ def applied(found: list[dict[str, Any]]) -> Iterator[Finding]:
     The components tell the broker and the store: of each, the folder with the same types counts.
     """
     known = {(each["kind"], each["metadata"]["name"]): each for each in found}
+    yield from _without_component(known)
     for wanted in expected(found):
         kind, name = str(wanted["kind"]), str(wanted["metadata"]["name"])
         one, place = known.get((kind, name)), Place(f"{kind.lower()}/{name}")
+        if one is None and kind == "Component":
+            continue  # see above
         if one is None:
             severity = WARNING if kind == "NetworkPolicy" else DANGER
             yield Finding("not-applied", severity, place, f"the {kind} {name} of the files is not applied", START)
@@ -87,20 +91,27 @@ def applied(found: list[dict[str, Any]]) -> Iterator[Finding]:
             yield Finding("applied-differs", WARNING, place, what, APPLY)
 
 
+def _without_component(known: Mapping[tuple[str, str], object]) -> Iterator[Finding]:
+    """Report components that the apps use and that do not exist, with any type."""
+    for name, use in uses_of(app_ids()).items():
+        if ("Component", name) not in known:
+            what = f"the Component {name} does not exist, which {', '.join(use.apps)} use"
+            yield Finding("not-applied", DANGER, Place(f"component/{name}"), what, START)
+
+
 def expected(found: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield the objects that the files have for the applied broker and store."""
-    types = {each["spec"].get("type") for each in found if each["kind"] == "Component"}
+    types = {each["metadata"]["name"]: each["spec"].get("type") for each in found if each["kind"] == "Component"}
     for folder, kinds in ((dapr_resources.BROKERS, BROKERS), (dapr_resources.STORES, STORES)):
         for name in kinds:
             components = dapr_resources.components(f"{folder}/{name}")
-            if not {each["spec"]["type"] for each in components} & types:
+            if not any(types.get(each["metadata"]["name"]) == each["spec"]["type"] for each in components):
                 continue
             yield from components
             if folder == dapr_resources.BROKERS:
                 yield dapr_resources.resiliency(name)
     yield from dapr_resources.configurations()
-    text = files.manifests()[f"{names.FOLDER}/base/network-policies.yaml"]
-    yield from yaml.safe_load_all(text)
+    yield from yaml.safe_load_all(network.base_file())
 
 
 def _compared(kind: str, one: Mapping[str, Any], part: str) -> Any:
