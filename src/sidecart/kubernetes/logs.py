@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sidecart.kubernetes import names, states
@@ -42,7 +42,12 @@ class Source:
 
 def sources(kubectl: Kubectl, name: str | None) -> list[Source]:
     """Return the containers that have run; only those of a workload, a pod or a sidecar with a name."""
-    found = [source for each in states.read(kubectl) for source in _of_workload(each)]
+    return selected(states.read(kubectl), name)
+
+
+def selected(workloads: Iterable[WorkloadState], name: str | None) -> list[Source]:
+    """Return the containers of these workloads that have run, and that have this name."""
+    found = [source for each in workloads for source in _of_workload(each)]
     if name is None:
         return found
     app_id = app_for_sidecar(name)
