@@ -64,6 +64,7 @@ def command() -> None:
     "--port", type=click.IntRange(1, 65535), default=8000, metavar="PORT", help="the local port of the gateway"
 )
 @click.option("--no-forward", is_flag=True, help="end when all is ready, without a port-forward")
+@click.option("--no-monitor", is_flag=True, help="do not start the live page")
 @yes_option
 def up(
     context: str | None,
@@ -75,6 +76,7 @@ def up(
     no_build: bool,
     port: int,
     no_forward: bool,
+    no_monitor: bool,
     yes: bool,
 ) -> int:
     """Start the system on a cluster, and forward a local port to the gateway until Ctrl-C.
@@ -99,7 +101,7 @@ def up(
     if no_forward:
         say(f"ready: ./sidecart status --kubernetes {cluster.context}")
         return 0
-    return forward(cluster, overlay, port, say, deadline)
+    return forward(cluster, overlay, port, not no_monitor, say, deadline)
 
 
 @command.command("down")

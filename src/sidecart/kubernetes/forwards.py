@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,7 @@ from sidecart.kubernetes import names
 from sidecart.kubernetes.kubectl import Kubectl
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.ports import free_port, is_free, is_listening
+from sidecart.launcher.ports import free_port, is_listening
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.topics import GATEWAY
@@ -28,6 +28,10 @@ STOP_SECONDS = 5
 TOKEN = "token"
 
 
+_Key = tuple[str, tuple[int, ...]]
+"""A target, and its ports."""
+
+
 class Forwards:
     """A context manager; leaving ends every port-forward. All ports are on loopback."""
 
@@ -36,7 +40,7 @@ class Forwards:
         self._deadline = deadline
         self._folder = tempfile.TemporaryDirectory(prefix="sidecart-forwards-")
         self._processes = Processes(Path(self._folder.name))
-        self._ports: dict[tuple[str, int], int] = {}
+        self._ports: dict[_Key, dict[int, int]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -48,28 +52,39 @@ class Forwards:
         self._folder.cleanup()
 
     def port(self, target: str, number: int, local: int = 0) -> int:
-        """Return the local port that leads to a port of a pod of this target.
+        """Return the local port that leads to one port; `local` is the wanted one, 0 any."""
+        return self.ports(target, {number: local})[number]
 
-        Start kubectl if it does not run yet or has ended, such as with its pod. `local` is the
-        wanted local port, 0 any. Raise LaunchError if no pod takes the connection.
+    def ports(self, target: str, wanted: Mapping[int, int]) -> dict[int, int]:
+        """Return the local ports that lead to the ports of a pod of this target, all by one kubectl.
+
+        Start kubectl if it does not run yet or has ended, such as with its pod; the local ports
+        stay the same. Raise LaunchError if no pod takes the connection.
         """
-        key = target, number
-        name = f"{target.replace('/', '-')}-{number}"
+        key = target, tuple(wanted)
+        name = f"{target.replace('/', '-')}-{'-'.join(map(str, wanted))}"
         if key in self._ports and self._processes.is_alive(name):
             return self._ports[key]
         self._processes.stop([name], STOP_SECONDS)  # one that has ended leaves its entry
-        if local and key not in self._ports and not is_free(local):
-            raise LaunchError(f"port {local} is in use: choose another one with --port")
-        chosen = self._ports.setdefault(key, local or free_port())
-        words = self._kubectl.command("port-forward", target, f"{chosen}:{number}")
+        chosen = self._ports.setdefault(key, {number: local or free_port() for number, local in wanted.items()})
+        words = self._kubectl.command(
+            "port-forward", target, *(f"{local}:{number}" for number, local in chosen.items())
+        )
         self._processes.start(name, words, env=os.environ, cwd=Path.cwd())
-        self._deadline.until(lambda: self._is_open(name, chosen), START_SECONDS, lambda: self._problem(name, target))
+        self._deadline.until(
+            lambda: self._is_open(name, chosen.values()), START_SECONDS, lambda: self._problem(name, target)
+        )
         if not self._processes.is_alive(name):
             raise LaunchError(self._problem(name, target))
         return chosen
 
-    def _is_open(self, name: str, port: int) -> bool:
-        return not self._processes.is_alive(name) or is_listening(port)
+    def restore(self) -> None:
+        """Start every kubectl that has ended again; raise LaunchError if one finds no pod yet."""
+        for (target, numbers), chosen in list(self._ports.items()):
+            self.ports(target, {number: chosen[number] for number in numbers})
+
+    def _is_open(self, name: str, ports: Iterable[int]) -> bool:
+        return not self._processes.is_alive(name) or all(map(is_listening, ports))
 
     def _problem(self, name: str, target: str) -> str:
         lines = self._processes.last_lines(name, 1) or ["kubectl gives no reason"]

@@ -51,6 +51,17 @@ def secrets_text(overlay: str) -> str:
     return text(f"Secrets of the overlay {overlay}: never commit them.", _secrets(OVERLAYS[overlay], folder))
 
 
+def password_of(server: str, login: str) -> str:
+    """Return the password of a login at a server of a trial overlay, which this machine has chosen."""
+    return _logins(home() / "kubernetes" / server)[login]
+
+
+def address_at(place: str, server: str, login: str, password: str) -> str:
+    """Return the address of a server of a trial overlay at host:port instead of its own place."""
+    scheme, separator, _ = ADDRESSES[server].rpartition("://")
+    return with_login(f"{scheme}{separator}{place}", login, password)
+
+
 def _secrets(overlay: Overlay, folder: Path) -> Iterator[Document]:
     yield from _tokens(folder / "tokens")
     if not overlay.is_trial:

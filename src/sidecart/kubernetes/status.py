@@ -8,19 +8,17 @@ from dataclasses import dataclass
 from sidecart.kubernetes import names, states
 from sidecart.kubernetes.forwards import Forwards, secret
 from sidecart.kubernetes.kubectl import Kubectl
+from sidecart.kubernetes.secrets import address_at
 from sidecart.kubernetes.servers import PASSWORD
 from sidecart.kubernetes.states import WorkloadState
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.local_http import get
 from sidecart.launcher.permissions import ADMINISTRATOR
-from sidecart.launcher.servers.addresses import with_login
 from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.topics import GATEWAY, Subscription, service_ids, subscriptions
 from sidecart.launcher.topology import pod_name_of, replicas_of
 
 READY_PATH = "/readyz"
-SCHEMES: Mapping[str, str] = {"rabbitmq": "amqp://"}
-"""The form of a broker's address before its host, by the broker's name; others have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ def waiting(kubectl: Kubectl, forwards: Forwards, workloads: Sequence[WorkloadSt
         raise LaunchError("the broker is outside the namespace: ask it yourself")
     password = secret(kubectl, names.server_secret(name), PASSWORD)
     port = forwards.port(f"statefulset/{name}", names.SERVER_PORTS[name])
-    address = with_login(f"{SCHEMES.get(name, '')}127.0.0.1:{port}", ADMINISTRATOR, password)
+    address = address_at(f"127.0.0.1:{port}", name, ADMINISTRATOR, password)
     gateways = next((each.wanted for each in workloads if each.name == GATEWAY), 1)
     expected = consumers(gateways)
     found = BROKERS[name].undelivered(address, [one for each in expected.values() for one in each])

@@ -63,10 +63,10 @@ def run(command: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_one_command_starts_the_shop_and_the_printed_calls_work(cluster: Kubectl, tmp_path: Path) -> None:
-    """Ctrl-C ends the port-forward only, and `down` removes everything but Dapr."""
+    """Ctrl-C ends the port-forwards only, and `down` removes everything but Dapr."""
     port, log = free_port(), tmp_path / "log"
     with foreground(root(), f"{documented(UP)} --port {port}", log, env=os.environ) as process:
-        wait_for_line(process, log, "Ctrl-C ends the port-forward only", SECONDS)
+        wait_for_line(process, log, "Ctrl-C ends the port-forwards only", SECONDS)
         printed = log.read_text()
         calls = trial_calls(f"http://127.0.0.1:{port}")
         assert calls in printed.replace("\r\n", "\n")
