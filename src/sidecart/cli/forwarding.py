@@ -17,7 +17,7 @@ from sidecart.launcher.topics import GATEWAY
 
 WATCH_SECONDS = 1.0
 TOKEN = "./sidecart token "
-"""The command in the example calls that prints a token; it needs the key of this cluster's issuer."""
+"""The command that prints a token in the example calls; it needs the key of this issuer."""
 LATER = (("status", "status"), ("logs", "logs -f"), ("dead letters", "dead-letters list"), ("check", "doctor"))
 
 

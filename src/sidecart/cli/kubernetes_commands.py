@@ -139,7 +139,7 @@ def chosen(context: str | None, yes: bool, purpose: str) -> Kubectl:
 
 
 def _loader(cluster: Kubectl, image_name: str, no_build: bool) -> image.Loader | None:
-    """Return what loads the image; None if the nodes have it or pull it. Raise LaunchError first."""
+    """Return the loader of the image; None if the nodes have it or pull it."""
     if image_name:
         start.image_entry(image_name)
     return None if image_name or no_build else image.required_loader(cluster.context)

@@ -31,7 +31,7 @@ APPLY = "apply the manifests, then restart the pods: sidecars do not reload"
 
 
 def findings(kubectl: Kubectl) -> list[Finding]:
-    """Return the findings about the cluster of a context; raise KubectlError if it does not answer."""
+    """Return the findings about a cluster; raise KubectlError if it does not answer."""
     found = [*_problems(requirements.versions(kubectl).problems())]
     plane = requirements.control_plane(kubectl)
     found += _problems(plane.problems())

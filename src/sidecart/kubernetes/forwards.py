@@ -56,9 +56,9 @@ class Forwards:
         return self.ports(target, {number: local})[number]
 
     def ports(self, target: str, wanted: Mapping[int, int]) -> dict[int, int]:
-        """Return the local ports that lead to the ports of a pod of this target, all by one kubectl.
+        """Return the local ports that lead to the ports of one pod of this target.
 
-        Start kubectl if it does not run yet or has ended, such as with its pod; the local ports
+        Start one kubectl if it does not run yet or has ended, such as with its pod; the local ports
         stay the same. Raise LaunchError if no pod takes the connection.
         """
         key = target, tuple(wanted)

@@ -41,7 +41,7 @@ class Source:
 
 
 def sources(kubectl: Kubectl, name: str | None) -> list[Source]:
-    """Return the containers that have run; only those of a workload, a pod or a sidecar with a name."""
+    """Return the containers that have run; with a name only those of one log."""
     return selected(states.read(kubectl), name)
 
 

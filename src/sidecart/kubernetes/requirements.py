@@ -1,4 +1,4 @@
-"""What a cluster must have before the system can start there: versions, and Dapr's control plane."""
+"""The requirements of the system on a cluster: versions, and Dapr's control plane."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def versions(kubectl: Kubectl) -> Versions:
 
 @dataclass(frozen=True, slots=True)
 class ControlPlane:
-    """What Dapr's control plane is like."""
+    """The state of Dapr's control plane."""
 
     kinds: frozenset[str]
     """The kinds of Dapr that the server knows."""

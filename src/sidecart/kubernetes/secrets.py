@@ -52,7 +52,7 @@ def secrets_text(overlay: str) -> str:
 
 
 def password_of(server: str, login: str) -> str:
-    """Return the password of a login at a server of a trial overlay, which this machine has chosen."""
+    """Return the password of a login at a server of a trial overlay."""
     return _logins(home() / "kubernetes" / server)[login]
 
 

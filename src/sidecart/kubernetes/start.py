@@ -33,7 +33,7 @@ APPLIED = ("created", "configured", "unchanged")
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What to apply, and where."""
+    """One start: the manifests to apply, and the cluster."""
 
     kubectl: Kubectl
     """For no namespace."""
@@ -106,7 +106,7 @@ class Start:
 
 
 def overlay_folder(overlay: str) -> Path:
-    """Return the folder of an overlay that can be applied as it is; raise LaunchError for another."""
+    """Return the folder of an overlay; raise LaunchError for one with placeholders."""
     if not OVERLAYS[overlay].is_trial:
         raise LaunchError(
             f"the overlay {overlay} has placeholders: write a kustomization around it, and give --kustomization FOLDER "

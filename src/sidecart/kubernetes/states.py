@@ -97,7 +97,7 @@ class WorkloadState:
     """Whether all its pods are of its newest template."""
     ready: int
     conditions: tuple[str, ...]
-    """What its controller says is wrong, such as a refused pod."""
+    """The failures that its controller reports, such as a refused pod."""
     pods: tuple[PodState, ...]
 
     @property

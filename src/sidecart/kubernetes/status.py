@@ -27,7 +27,7 @@ class Status:
 
     workloads: Sequence[WorkloadState]
     gateway: str
-    """What the gateway says about itself: ready, or why not."""
+    """The word of the gateway about itself: ready, or why not."""
     waiting: Mapping[str, int]
     """Undelivered events by consumer; empty if they cannot be read."""
     unread: str

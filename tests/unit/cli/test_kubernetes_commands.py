@@ -26,7 +26,7 @@ esac
 
 @pytest.fixture(autouse=True)
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program that only reads the kubeconfig, because no test may change the cluster of a developer."""
+    """A program that only reads the kubeconfig: no test may change a cluster of the developer."""
     file = tmp_path / "kubectl"
     file.write_text(FAKE)
     file.chmod(0o755)

@@ -25,7 +25,7 @@ def test_the_command_has_the_values_and_the_cluster() -> None:
 
 
 def test_an_update_keeps_the_other_values() -> None:
-    """Dapr may belong to other systems of the cluster, too; a chart of a folder has no repository."""
+    """Dapr may belong to other systems, too; the chart in a folder needs no repository."""
     text = Chart.text(Chart("charts/dapr").command(KUBECTL, True))
 
     assert "upgrade --install dapr charts/dapr --kubeconfig" in text

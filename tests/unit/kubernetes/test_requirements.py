@@ -1,4 +1,4 @@
-"""What a cluster must have: each missing part has a line that says what to do."""
+"""The requirements of a cluster: each missing part has a line with the remedy."""
 
 from __future__ import annotations
 
