@@ -23,8 +23,8 @@ from sidecart.launcher.topology import sidecar_of
 DANGER, WARNING, NOTE = Severity
 
 KINDS = ("components.dapr.io", "configurations.dapr.io", "resiliencies.dapr.io", "networkpolicies")
-PATCHED: Mapping[str, tuple[str, ...]] = {"Configuration": ("metrics", "tracing")}
-"""The parts of a spec that the options of the manifests change."""
+PATCHED: Mapping[str, tuple[str, ...]] = {"Configuration": ("metric", "metrics", "tracing")}
+"""The parts of a spec that the options of the manifests change; the server adds `metric` itself."""
 ENFORCE = f"{files.POD_SECURITY_LABEL}/enforce"
 START = "apply the manifests: `sidecart kubernetes up`"
 APPLY = "apply the manifests, then restart the pods: sidecars do not reload"

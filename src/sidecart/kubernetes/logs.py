@@ -30,6 +30,8 @@ class Source:
 
     workload: str
     pod: str
+    uid: str
+    """The pods of a StatefulSet keep their names."""
     container: str
     run: int
     """The number of its restarts."""
@@ -60,7 +62,7 @@ def _of_workload(workload: WorkloadState) -> Iterator[Source]:
     for pod in workload.pods:
         for each in pod.containers:
             if each.has_run:
-                yield Source(workload.name, pod.name, each.name, each.restarts)
+                yield Source(workload.name, pod.name, pod.uid, each.name, each.restarts)
 
 
 def last_lines(kubectl: Kubectl, source: Source, count: int) -> list[str]:

@@ -30,7 +30,7 @@ from sidecart.launcher.servers.registry import BROKERS, ENVIRONMENT, STORES
 from sidecart.launcher.servers.server import Server
 from sidecart.launcher.servers.valkey_acl import acl_file, rule
 from sidecart.launcher.servers.valkey_acl import hashed as hashed_for_redis
-from sidecart.launcher.topics import app_ids, read_topics
+from sidecart.launcher.topics import MONITOR, app_ids, read_topics
 
 SERVERS: Mapping[str, Server] = {**BROKERS, **STORES}
 ADDRESSES = {
@@ -114,7 +114,8 @@ def _servers_of(login: str, addresses: Mapping[str, str]) -> Document:
 
 
 def _server(server: str, logins: Mapping[str, str]) -> Document:
-    apps = [each for each in permissions() if each.has_records]
+    # the live page reads from the machine of an operator
+    apps = [each for each in permissions() if each.has_records or each.app_id == MONITOR]
     if server == "redis":
         hashes = hashed_for_redis(logins)
         content = {ACL_FILE: f"{acl_file(hashes, apps)}{_scaler(hashes[options.SCALER])}\n"}

@@ -43,6 +43,8 @@ class PodState:
     """One pod."""
 
     name: str
+    uid: str
+    """Differs from that of a pod with the same name before or after it."""
     phase: str
     containers: tuple[ContainerState, ...]
     is_ending: bool
@@ -159,6 +161,7 @@ def _workload(found: dict[str, Any], pods: Iterable[dict[str, Any]]) -> Workload
 def _pod(found: dict[str, Any]) -> PodState:
     return PodState(
         str(found["metadata"]["name"]),
+        str(found["metadata"].get("uid", "")),
         str(found.get("status", {}).get("phase", "Unknown")),
         tuple(_containers(found)),
         "deletionTimestamp" in found["metadata"],

@@ -14,13 +14,13 @@ def workload(name: str, pod: str) -> WorkloadState:
         ContainerState(each, True, 0, "", "", "", has_run)
         for each, has_run in (("app", True), ("daprd", True), ("late", False))
     )
-    pods = (PodState(pod, "Running", containers, False),)
+    pods = (PodState(pod, "1", "Running", containers, False),)
     return WorkloadState("Deployment", name, "service", 1, True, 1, (), pods)
 
 
 WORKLOADS = [workload("user", "user-1-a"), workload("user-two", "user-two-1-a")]
-USER, USER_SIDECAR = Source("user", "user-1-a", "app", 0), Source("user", "user-1-a", "daprd", 0)
-TWO = Source("user-two", "user-two-1-a", "app", 0)
+USER, USER_SIDECAR = Source("user", "user-1-a", "1", "app", 0), Source("user", "user-1-a", "1", "daprd", 0)
+TWO = Source("user-two", "user-two-1-a", "1", "app", 0)
 
 
 @pytest.mark.parametrize(
