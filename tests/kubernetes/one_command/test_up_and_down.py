@@ -17,6 +17,7 @@ from sidecart.kubernetes import names
 from sidecart.kubernetes.kustomizations import OVERLAYS
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.project import root
+from tests.e2e.live_client import LiveClient
 from tests.full.documentation import documented
 from tests.full.project_copy import foreground, wait_for_line
 from tests.kubernetes import overlay as manifests
@@ -70,7 +71,12 @@ def test_one_command_starts_the_shop_and_the_printed_calls_work(cluster: Kubectl
         printed = log.read_text()
         calls = trial_calls(f"http://127.0.0.1:{port}")
         assert calls in printed.replace("\r\n", "\n")
-        done = run(calls)
+        page = re.search(r"The live page is at (\S+)", printed)
+        assert page is not None, printed
+        with LiveClient(page[1]) as viewer:
+            viewer.until_tap("on")
+            done = run(calls)
+            viewer.until(lambda found: any("OrderPaid" in str(each.body) for each in found), "the paid order")
         answers = re.findall(r"\{.*?\}(?=\{|$)", done.stdout.replace("\n", ""))
         assert ["deposit_id", "order_id"] == [next(iter(json.loads(each))) for each in answers], done
         assert re.search(r"gateway +1/1 ready", printed)
