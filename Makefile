@@ -9,8 +9,10 @@ SIDECART = $(PYTHON) ./sidecart
 
 .DEFAULT_GOAL := help
 DOCS_PORT ?= 8008
+# an overlay of deploy/kubernetes has the name of its broker, and of its store unless that is Redis
+OVERLAY ?= $(BROKER)$(if $(filter-out redis,$(STORE)),-$(STORE))
 
-.PHONY: help run dev demo bench faults faults-mutants soak attack test test-fast test-full test-compose test-kubernetes lint audit system-deps system-deps-full docs
+.PHONY: help run dev demo bench faults faults-mutants soak attack test test-fast test-full test-compose test-kubernetes kubernetes kubernetes-down lint audit system-deps system-deps-full docs
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +44,12 @@ test-compose: ## test the unchanged compose file in containers, on each broker
 
 test-kubernetes: ## test the manifests on a real cluster of two nodes (FULL=1: more faults)
 	@exec $(SIDECART) test-kubernetes
+
+kubernetes: ## start the shop on a Kubernetes cluster (BROKER=, STORE=, CONTEXT= or the current one)
+	@exec $(SIDECART) kubernetes up --overlay $(OVERLAY) $(addprefix --context ,$(CONTEXT)) --port $(PORT) $(KUBERNETES)
+
+kubernetes-down: ## remove it from the cluster, with all its data (CONTEXT=)
+	@exec $(SIDECART) kubernetes down $(addprefix --context ,$(CONTEXT)) $(KUBERNETES)
 
 attack: ## run every attack on each broker, and again without its control; prints a table
 	@exec $(SIDECART) attack

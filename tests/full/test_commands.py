@@ -15,6 +15,8 @@ from tests.e2e import test_readme
 from tests.full import test_dapr_run, test_dashboard, test_foreign_suite, test_running_shops
 from tests.full.documentation import commands, documented, documented_commands
 from tests.full.project_copy import MAKE_ENDS, copied, foreground, run_in, shell_environment, wait_for_line
+from tests.kubernetes import test_commands as test_cluster_commands
+from tests.kubernetes.one_command import test_up_and_down
 
 ONE_SIDECAR = (
     "./sidecart doctor components/policies components/brokers/redis components/stores/redis "
@@ -69,6 +71,8 @@ def elsewhere() -> dict[str, list[str]]:
         ],
         "tests/e2e/test_readme.py": [*commands(test_readme.pasted()), test_readme.DEMO],
         "tests/compose/test_guide.py": [line for block in test_guide.blocks_of_the_guide() for line in commands(block)],
+        "tests/kubernetes/test_commands.py": [*test_cluster_commands.COMMANDS],
+        "tests/kubernetes/one_command/test_up_and_down.py": [*test_up_and_down.COMMANDS],
         "tests/full/test_dapr_run.py": test_dapr_run.COMMANDS,
         "tests/full/test_dashboard.py": [test_dashboard.PROMETHEUS],
         "tests/full/test_foreign_suite.py": [test_foreign_suite.OWN_TESTS, test_foreign_suite.REPLACED],

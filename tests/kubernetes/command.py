@@ -20,7 +20,8 @@ from tests.suites import BASELINE, SHOWN, Outcome, Suite
 
 OVERLAYS = ("redis", "rabbitmq")
 FOLDER = "tests/kubernetes"
-IGNORED = ("--ignore", suites.MANIFESTS)
+ONE_COMMAND = "tests/kubernetes/one_command"
+IGNORED = ("--ignore", suites.MANIFESTS, "--ignore", ONE_COMMAND)
 KEEP_SECONDS = 3600
 PROGRAMS = ("etcd", "containerd", "runc", "iptables", "ipset", "nft", "conntrack", "debootstrap", "podman", "buildah")
 
@@ -65,7 +66,7 @@ def outcomes(deadline: Deadline) -> list[Outcome]:
 def _outcomes(cluster: Cluster, overlays: Sequence[str]) -> list[Outcome]:
     kubectl = cluster.kubectl
     known = {"SHOP": "kubernetes", "KUBECONFIG": str(kubectl.kubeconfig), "KUBECTL": str(kubectl.program)}
-    found = []
+    found = [suites.alone(Suite("one command on Kubernetes", (*SHOWN, ONE_COMMAND), known))]
     for each in overlays:
         env = {**known, "BROKER": each}
         # the suites find a running shop, and use it

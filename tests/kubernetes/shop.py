@@ -16,8 +16,10 @@ from typing import Any, Self
 import httpx
 
 from sidecart.kubernetes import names
+from sidecart.kubernetes.forwards import secret
 from sidecart.kubernetes.kustomizations import OVERLAYS
 from sidecart.kubernetes.secrets import secrets_text
+from sidecart.kubernetes.servers import PASSWORD
 from sidecart.kubernetes.trial import ISSUER_SECRET
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
@@ -122,7 +124,7 @@ class KubernetesShop:
             raise OSError(str(error)) from error
 
     def _with_login(self, server: str, address: str) -> str:
-        password = read_logins(home() / "kubernetes" / server, [ADMINISTRATOR])[ADMINISTRATOR]
+        password = secret(self.kubectl, names.server_secret(server), PASSWORD)
         return with_login(address, ADMINISTRATOR, password)
 
     def __enter__(self) -> Self:

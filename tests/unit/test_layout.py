@@ -211,8 +211,8 @@ LAYERS = (
     {"sidecart.launcher.servers"},
     {"sidecart.issuer"},
     {"sidecart.launcher.lifecycle"},
-    {"sidecart.contracts", "sidecart.doctor", "sidecart.kubernetes", "sidecart.monitor", "sidecart.testkit"},
-    {"sidecart.testkit.simulation"},
+    {"sidecart.contracts", "sidecart.kubernetes", "sidecart.monitor", "sidecart.testkit"},
+    {"sidecart.doctor", "sidecart.testkit.simulation"},
     {"sidecart.testkit.faults"},
     {"sidecart.cli"},
 )

@@ -47,6 +47,12 @@ broker_option = click.option(
 store_option = click.option(
     "--store", type=click.Choice(STORES), envvar="STORE", show_envvar=True, default=DEFAULT, help="the state store"
 )
+kubernetes_option = click.option(
+    "--kubernetes",
+    "context",
+    metavar="CONTEXT",
+    help="use the system on the cluster of this context of the kubeconfig; `current` is the current one",
+)
 with_option = click.option(
     "--with",
     "replaced",

@@ -59,6 +59,9 @@ TOOLKIT: Mapping[str, CommandReference] = {
         "write which app may publish, read and call what",
     ),
     "manifests": CommandReference("sidecart.cli.manifests:command", "write the manifests for Kubernetes"),
+    "kubernetes": CommandReference(
+        "sidecart.cli.kubernetes_commands:command", "start the system on a Kubernetes cluster, and remove it"
+    ),
     "token": CommandReference("sidecart.cli.token:command", "print an access token of the local issuer"),
     "rotate-key-secret": CommandReference(
         "sidecart.cli.rotate_key_secret:command", "replace the secret from which the ids of idempotency keys derive"

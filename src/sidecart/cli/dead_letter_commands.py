@@ -3,10 +3,12 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import click
 
+from sidecart.cli.arguments import kubernetes_option
 from sidecart.cli.names import OneOf
 from sidecart.launcher import runfile
 from sidecart.launcher.dead_letters import (
@@ -20,6 +22,7 @@ from sidecart.launcher.dead_letters import (
     replay,
     replayable,
 )
+from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.topics import read_topics, service_ids
@@ -52,14 +55,22 @@ def command() -> None:
 @since_option
 @click.option("--settled", is_flag=True, help="include replayed and discarded dead letters")
 @json_option
+@kubernetes_option
 def list_all(
-    service: str | None, topic: str | None, reason: str | None, since: str | None, settled: bool, as_json: bool
+    service: str | None,
+    topic: str | None,
+    reason: str | None,
+    since: str | None,
+    settled: bool,
+    as_json: bool,
+    context: str | None,
 ) -> int:
     """Print one line per dead letter of all services."""
     count = 0
-    for letter in find_dead_letters(_running(), Filter((), service, topic, reason, since, settled)):
-        count += 1
-        print(_as_json(letter) if as_json else _line(letter))
+    with _state(context) as state:
+        for letter in find_dead_letters(state, Filter((), service, topic, reason, since, settled)):
+            count += 1
+            print(_as_json(letter) if as_json else _line(letter))
     if not as_json:
         print(_number(count))
     return 0
@@ -68,12 +79,15 @@ def list_all(
 @command.command("show")
 @click.argument("letter_id", metavar="ID", help="an id, or the start of one")
 @json_option
-def show(letter_id: str, as_json: bool) -> int:
+@kubernetes_option
+def show(letter_id: str, as_json: bool, context: str | None) -> int:
     """Print all fields of one dead letter, with its event.
 
     If several services have a dead letter of this id, print each of them.
     """
-    for letter in only(list(find_dead_letters(_running(), Filter((letter_id,), settled=True))), letter_id):
+    with _state(context) as state:
+        found = list(find_dead_letters(state, Filter((letter_id,), settled=True)))
+    for letter in only(found, letter_id):
         if as_json:
             print(_as_json(letter))
             continue
@@ -93,6 +107,7 @@ def show(letter_id: str, as_json: bool) -> int:
 @since_option
 @all_option
 @dry_run_option
+@kubernetes_option
 def replay_them(
     ids: tuple[str, ...],
     service: str | None,
@@ -101,13 +116,15 @@ def replay_them(
     since: str | None,
     select_all: bool,
     dry_run: bool,
+    context: str | None,
 ) -> int:
     """Publish the events again on their original topics.
 
     The exit code is 1 if a replay failed, or if an event has already failed again.
     """
     selection = _selection("replay", Filter(ids, service, topic, reason, since), select_all)
-    return _each("replay", selection, dry_run, replayable, replay)
+    with _state(context) as state:
+        return _each("replay", state, selection, dry_run, replayable, replay)
 
 
 @command.command("discard")
@@ -118,6 +135,7 @@ def replay_them(
 @since_option
 @all_option
 @dry_run_option
+@kubernetes_option
 def discard_them(
     ids: tuple[str, ...],
     service: str | None,
@@ -126,13 +144,15 @@ def discard_them(
     since: str | None,
     select_all: bool,
     dry_run: bool,
+    context: str | None,
 ) -> int:
     """Remove dead letters from the list; `show` still prints them.
 
     The exit code is 1 if one could not be discarded.
     """
     selection = _selection("discard", Filter(ids, service, topic, reason, since), select_all)
-    return _each("discard", selection, dry_run, lambda _: None, discard)
+    with _state(context) as state:
+        return _each("discard", state, selection, dry_run, lambda _: None, discard)
 
 
 def _selection(verb: str, selection: Filter, select_all: bool) -> Filter:
@@ -146,12 +166,12 @@ def _selection(verb: str, selection: Filter, select_all: bool) -> Filter:
 
 def _each(
     verb: str,
+    state: State,
     selection: Filter,
     dry_run: bool,
     check: Callable[[DeadLetter], object],
     act: Callable[[State, DeadLetter], Outcome],
 ) -> int:
-    state = _running()
     found = list(find_dead_letters(state, selection))
     for each in selection.ids:
         only([letter for letter in found if letter.id.startswith(each)], each)
@@ -196,6 +216,19 @@ def _pretty(event: str) -> str:
         return json.dumps(json.loads(event), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         return event
+
+
+@contextmanager
+def _state(context: str | None) -> Iterator[State]:
+    """Yield the state of the running system, or of the one on a cluster."""
+    if context is None:
+        yield _running()
+        return
+    from sidecart.cli.cluster import system_on  # other systems need no kubectl
+    from sidecart.kubernetes.forwards import running_state
+
+    with running_state(system_on(context), Deadline()) as state:
+        yield state
 
 
 def _running() -> State:

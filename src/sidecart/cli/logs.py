@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from sidecart.cli.arguments import kubernetes_option
 from sidecart.cli.names import completions
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import home
@@ -20,19 +21,26 @@ FOLLOW_SECONDS = 0.3
     "name",
     required=False,
     shell_complete=lambda _context, _param, incomplete: completions(_names, incomplete),
-    help="the process, such as gateway or gateway-sidecar (default: all)",
+    help="the process, such as gateway or gateway-sidecar (default: all); on a cluster also a pod",
 )
 @click.option("-f", "--follow", is_flag=True, help="keep printing new lines")
 @click.option("-n", "--lines", type=int, default=20, metavar="N", help="the number of lines per process")
 @click.option("--json", "as_json", is_flag=True, help="print each line as one JSON object with `process` and `line`")
-def command(name: str | None, follow: bool, lines: int, as_json: bool) -> int:
+@kubernetes_option
+def command(name: str | None, follow: bool, lines: int, as_json: bool, context: str | None) -> int:
     """Show the logs of the processes: the end of one log or of all logs."""
+    if context is not None:
+        from sidecart.cli import cluster_logs  # other systems need no kubectl
+
+        return cluster_logs.show(
+            context, name, follow, lines, lambda names: _formatted_as_json if as_json else _aligned(names)
+        )
     folder = log_folder()
     files = sorted(folder.glob("*.log")) if name is None else [folder / f"{name}.log"]
     files = [file for file in files if file.exists()]
     if not files:
         raise LaunchError(f"no such log in {folder}; available: {', '.join(_names()) or 'none yet'}")
-    shown: Format = _formatted_as_json if as_json else _aligned(files)
+    shown: Format = _formatted_as_json if as_json else _aligned([file.stem for file in files])
     followers = [Follower(file, file.stat().st_size) for file in files]
     for file in files:
         _print_lines(file, last_lines(file, lines), shown)
@@ -63,11 +71,11 @@ def _formatted_as_json(process: str, line: str) -> str:
     return json.dumps({"process": process, "line": line})
 
 
-def _aligned(files: Sequence[Path]) -> Format:
+def _aligned(names: Sequence[str]) -> Format:
     """Return the format with a column of names; one process alone needs no name."""
-    if len(files) == 1:
+    if len(names) == 1:
         return lambda _process, line: line
-    width = max(len(file.stem) for file in files)
+    width = max(map(len, names))
     return lambda process, line: f"{process:{width}} | {line}"
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import click
 
+from sidecart.cli.arguments import kubernetes_option
 from sidecart.launcher import runfile
 from sidecart.launcher.local_http import get
 from sidecart.launcher.servers.registry import BROKERS, STORES
@@ -38,13 +39,19 @@ class Process:
     "as_json",
     is_flag=True,
     help="print one JSON object: `state` (stopped, starting or running), the addresses and servers, and `processes` "
-    "with `name`, `pid`, `port`, `metrics_port` and `state`, and `warnings` about the servers",
+    "with `name`, `pid`, `port`, `metrics_port` and `state`, and `warnings` about the servers; on a cluster "
+    "`workloads` with their `pods`, what the `gateway` says, and the `waiting` events",
 )
-def command(as_json: bool) -> int:
+@kubernetes_option
+def command(as_json: bool, context: str | None) -> int:
     """Show the processes of the running system.
 
     The exit code is 1 if no system runs, or if a process is not up and ready.
     """
+    if context is not None:
+        from sidecart.cli import cluster_status  # other systems need no kubectl
+
+        return cluster_status.show(context, as_json)
     system = runfile.read()
     processes = _processes(system)
     if as_json:

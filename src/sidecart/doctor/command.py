@@ -7,9 +7,11 @@ from pathlib import Path
 import click
 
 from sidecart.doctor import report, running, targets
+from sidecart.doctor.cluster import findings as findings_of
 from sidecart.doctor.findings import Finding, Severity, by_severity
 from sidecart.doctor.rules import judge
 from sidecart.doctor.sidecar_config import SidecarConfig
+from sidecart.kubernetes import kubectl
 from sidecart.launcher import runfile
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.servers.registry import BROKERS, STORES
@@ -57,6 +59,13 @@ PATH = click.Path(path_type=Path, readable=False)
 @click.option("--redis", multiple=True, metavar="HOST:PORT", help="also inspect the keys on this server; repeatable")
 @click.option("--files-only", is_flag=True, help="do not query the running system")
 @click.option(
+    "--kubernetes",
+    "context",
+    metavar="CONTEXT",
+    help="also check the cluster of this context of the kubeconfig, instead of the running system; `current` is the "
+    "current one",
+)
+@click.option(
     "--json",
     "as_json",
     is_flag=True,
@@ -71,6 +80,7 @@ def command(
     sidecars: tuple[str, ...],
     redis: tuple[str, ...],
     files_only: bool,
+    context: str | None,
     as_json: bool,
 ) -> int:
     """Find configuration that can lose events, slow the system down or prevent startup.
@@ -83,8 +93,12 @@ def command(
         found = [one for config in configs for one in judge(config)]
     except OSError as error:
         raise LaunchError(f"{error.filename} cannot be read: {error.strerror}") from error
-    started = None if paths or files_only else runfile.read()
+    started = None if paths or files_only or context is not None else runfile.read()
     sources, running_findings = _running(sidecars, redis, started)
+    if context is not None:
+        cluster = kubectl.find(context)
+        running_findings += findings_of(cluster)
+        sources += f", the cluster {cluster.context} queried"
     findings = by_severity(found + running_findings)
     output = report.as_json(findings) if as_json else report.human(findings, targets.inspected(configs), sources)
     for line in output:

@@ -30,7 +30,7 @@ from sidecart.launcher.servers.registry import BROKERS, ENVIRONMENT, STORES
 from sidecart.launcher.servers.server import Server
 from sidecart.launcher.servers.valkey_acl import acl_file
 from sidecart.launcher.servers.valkey_acl import hashed as hashed_for_redis
-from sidecart.launcher.topics import app_ids
+from sidecart.launcher.topics import MONITOR, app_ids
 
 SERVERS: Mapping[str, Server] = {**BROKERS, **STORES}
 ADDRESSES = {
@@ -49,6 +49,17 @@ def secrets_text(overlay: str) -> str:
     keep_private(home())
     folder = home() / "kubernetes"
     return text(f"Secrets of the overlay {overlay}: never commit them.", _secrets(OVERLAYS[overlay], folder))
+
+
+def password_of(server: str, login: str) -> str:
+    """Return the password of a login at a server of a trial overlay."""
+    return _logins(home() / "kubernetes" / server)[login]
+
+
+def address_at(place: str, server: str, login: str, password: str) -> str:
+    """Return the address of a server of a trial overlay at host:port instead of its own place."""
+    scheme, separator, _ = ADDRESSES[server].rpartition("://")
+    return with_login(f"{scheme}{separator}{place}", login, password)
 
 
 def _secrets(overlay: Overlay, folder: Path) -> Iterator[Document]:
@@ -105,7 +116,8 @@ def _servers_of(login: str, addresses: Mapping[str, str]) -> Document:
 
 
 def _server(server: str, logins: Mapping[str, str]) -> Document:
-    apps = [each for each in permissions() if each.has_records]
+    # the live page reads from the machine of an operator
+    apps = [each for each in permissions() if each.has_records or each.app_id == MONITOR]
     if server == "redis":
         hashes = hashed_for_redis(logins)
         content = {ACL_FILE: acl_file(hashes, [*apps, keeper(options.SCALER)])}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sidecart.kubernetes import dapr_chart
 from sidecart.launcher.authority import create_authority
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.programs import Report
@@ -35,13 +36,7 @@ def install_dapr(kubectl: Kubectl, folder: Path, report: Report, deadline: Deadl
     authority = create_authority("cluster.local")
     folder.mkdir(parents=True, exist_ok=True)
     authority.write(folder)
-    values = {
-        "global.tag": versions.DAPR,
-        "global.imagePullPolicy": "IfNotPresent",
-        "global.scheduler.enabled": "false",
-        "global.actors.enabled": "false",
-        "dapr_sidecar_injector.sidecarDropALLCapabilities": "true",
-    }
+    values = {**dapr_chart.VALUES, "global.imagePullPolicy": "IfNotPresent"}
     files = {
         "dapr_sentry.tls.root.certPEM": folder / "ca.crt",
         "dapr_sentry.tls.issuer.certPEM": folder / "issuer.crt",

@@ -22,6 +22,7 @@ RUN = "/run/sck8s"
 SYSCTLS = {"vm/overcommit_memory": "1", "kernel/panic": "10", "kernel/panic_on_oops": "1"}
 """The kubelet sets these for the whole machine. It sees files instead, which have its values."""
 SOCKET_SECONDS = 30
+CGROUP_SECONDS = 20
 FILES_MAX = 20_000
 
 CONTAINERD = """\
@@ -137,11 +138,19 @@ class Node:
         self.namespace.start("kube-router", router)
 
     def remove_cgroups(self) -> None:
-        """Remove the groups of processes, which are empty after the node has ended."""
-        for group in CGROUPS.glob(f"*/sck8s-{self.name}"):
-            for folder in sorted((group, *group.rglob("*/")), reverse=True):
-                if folder.is_dir():
-                    folder.rmdir()
+        """Remove the groups of processes, which are empty soon after the node has ended."""
+        late = f"processes of {self.name} have not ended"
+        Deadline().until(self._has_removed_cgroups, CGROUP_SECONDS, lambda: late, 0.2)
+
+    def _has_removed_cgroups(self) -> bool:
+        try:
+            for group in CGROUPS.glob(f"*/sck8s-{self.name}"):
+                for folder in sorted((group, *group.rglob("*/")), reverse=True):
+                    if folder.is_dir():
+                        folder.rmdir()
+        except OSError:
+            return False  # killed processes are still ending
+        return True
 
     def _create_cgroups(self) -> None:
         for controller in CGROUPS.iterdir():

@@ -20,7 +20,7 @@ from sidecart.kubernetes.options import SCALER
 from sidecart.launcher.apps import read_apps
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.servers.registry import ENVIRONMENT
-from sidecart.launcher.topics import app_ids
+from sidecart.launcher.topics import MONITOR, app_ids
 
 TRIALS = [name for name, each in OVERLAYS.items() if each.is_trial]
 
@@ -78,14 +78,15 @@ def test_a_repeated_call_gives_the_same_values(own_home: Path) -> None:
 
 
 def test_the_servers_get_hashes_of_the_passwords() -> None:
-    """Redis has the rules of each app; the keeper may count, and remove consumer groups."""
+    """Redis has the rules of each app; the keeper may count and remove groups, the live page read."""
     found = read("rabbitmq-postgres") | read("redis")
     users = {line.split()[1]: line for line in found["redis-logins"][servers.ACL_FILE].splitlines()}
     definitions = json.loads(found["rabbitmq-logins"][servers.DEFINITIONS_FILE])
     roles = found["postgres-logins"][servers.ROLES_FILE]
     password = found["order-servers"]["REDIS_PASSWORD"]
 
-    assert {"default", "sidecart", SCALER, *app_ids()} == users.keys()
+    assert {"default", "sidecart", SCALER, MONITOR, *app_ids()} == users.keys()
+    assert "+xadd" not in users[MONITOR]
     assert password not in users["order"]
     assert re.search(r"#[0-9a-f]{64}", users["order"])
     assert "+@all" not in users[SCALER]
