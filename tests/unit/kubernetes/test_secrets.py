@@ -78,7 +78,7 @@ def test_a_repeated_call_gives_the_same_values(own_home: Path) -> None:
 
 
 def test_the_servers_get_hashes_of_the_passwords() -> None:
-    """Redis has the rules of each app; the keeper may count and remove groups, the live page read."""
+    """Redis has the rules of each app; the keeper may count and remove groups."""
     found = read("rabbitmq-postgres") | read("redis")
     users = {line.split()[1]: line for line in found["redis-logins"][servers.ACL_FILE].splitlines()}
     definitions = json.loads(found["rabbitmq-logins"][servers.DEFINITIONS_FILE])
