@@ -22,6 +22,8 @@ OPERATOR, INJECTOR, SENTRY = "dapr-operator", "dapr-sidecar-injector", "dapr-sen
 VERSION_LABEL = "app.kubernetes.io/version"
 DROPS = "SIDECAR_DROP_ALL_CAPABILITIES"
 """The variable of the injector that the Helm value sidecarDropALLCapabilities sets."""
+WATCH = "--watch-interval"
+"""The argument of the operator that the Helm value watchInterval sets; `0` is off."""
 SYSTEM_CONFIGURATION = "daprsystem"
 
 
@@ -70,6 +72,8 @@ class ControlPlane:
     version: str
     drops_capabilities: bool
     has_mtls: bool
+    replaces_pods: bool
+    """Whether the operator replaces a pod that started without a sidecar."""
 
     @property
     def is_installed(self) -> bool:
@@ -100,6 +104,10 @@ class ControlPlane:
             what = "mTLS is off: sidecars have no identity, so the access control denies every call"
             fix = "set the Helm value global.mtls.enabled to true"
             yield Problem("mtls-off", f"{place}/{SYSTEM_CONFIGURATION}", what, fix)
+        if not self.replaces_pods:
+            what = "a pod that starts while the injector is unreachable has no sidecar, and never gets one"
+            fix = "set the Helm value dapr_operator.watchInterval to 10s"
+            yield Problem("no-watchdog", f"{place}/{OPERATOR}", what, fix, is_fatal=False)
 
 
 INSTALL = "run `sidecart kubernetes up --install-dapr`"
@@ -119,6 +127,7 @@ def control_plane(kubectl: Kubectl) -> ControlPlane:
         str(operator.get("metadata", {}).get("labels", {}).get(VERSION_LABEL, "")),
         _variable(injector, DROPS) == "true",
         "configurations" in kinds and _has_mtls(inside),
+        _argument(operator, WATCH) not in ("", "0"),
     )
 
 
@@ -128,6 +137,15 @@ def _has_mtls(inside: Kubectl) -> bool:
     except KubectlError:
         return False
     return found.get("spec", {}).get("mtls", {}).get("enabled") is True
+
+
+def _argument(deployment: dict[str, Any], name: str) -> str:
+    containers = deployment.get("spec", {}).get("template", {}).get("spec", {}).get("containers", [])
+    for each in containers:
+        words = [*each.get("command", []), *each.get("args", [])]
+        if name in words[:-1]:
+            return str(words[words.index(name) + 1])
+    return ""
 
 
 def _variable(deployment: dict[str, Any], name: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from sidecart.kubernetes.requirements import INJECTOR, KINDS, OPERATOR, SENTRY, ControlPlane, Versions, number
 from sidecart.launcher.dapr_release import VERSION
 
-FITTING = ControlPlane(frozenset(KINDS), frozenset({OPERATOR, INJECTOR, SENTRY}), VERSION, True, True)
+FITTING = ControlPlane(frozenset(KINDS), frozenset({OPERATOR, INJECTOR, SENTRY}), VERSION, True, True, True)
 
 
 def rules(plane: ControlPlane) -> list[str]:
@@ -35,13 +35,14 @@ def test_old_versions_are_named() -> None:
 @pytest.mark.parametrize(
     ("plane", "expected"),
     [
-        (ControlPlane(frozenset(), frozenset(), "", False, False), ["dapr-missing"]),
+        (ControlPlane(frozenset(), frozenset(), "", False, False, False), ["dapr-missing"]),
         (replace(FITTING, kinds=FITTING.kinds - {"resiliencies"}), ["dapr-missing"]),
         (replace(FITTING, deployments=frozenset({OPERATOR, INJECTOR})), ["dapr-missing"]),
         (replace(FITTING, version="1.17.4"), ["dapr-version"]),
         (replace(FITTING, version=""), ["dapr-version"]),
         (replace(FITTING, drops_capabilities=False), ["injector-keeps-capabilities"]),
         (replace(FITTING, has_mtls=False), ["mtls-off"]),
+        (replace(FITTING, replaces_pods=False), ["no-watchdog"]),
     ],
 )
 def test_a_control_plane_that_does_not_fit_is_named(plane: ControlPlane, expected: list[str]) -> None:
