@@ -23,8 +23,8 @@ VALUES: Mapping[str, str] = {
     "global.actors.enabled": "false",
     # PodSecurity `restricted` refuses the injected sidecar otherwise, and no annotation sets it
     "dapr_sidecar_injector.sidecarDropALLCapabilities": "true",
-    # A pod that starts while the injector is unreachable has no sidecar, and would never get one. The
-    # operator deletes such a pod, and its successor has one (dapr 1.18.2, pkg/operator/watchdog.go).
+    # A pod that starts while the injector is unreachable has no sidecar, and would never get one.
+    # The operator deletes it, and its successor has one (dapr 1.18.2, pkg/operator/watchdog.go).
     "dapr_operator.watchInterval": "10s",
 }
 WAIT_SECONDS = 300

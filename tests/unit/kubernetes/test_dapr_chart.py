@@ -21,6 +21,7 @@ def test_the_command_has_the_values_and_the_cluster() -> None:
     assert f"--version {VERSION} " in text
     assert "--kubeconfig file --kube-context one " in text
     assert "--set dapr_sidecar_injector.sidecarDropALLCapabilities=true" in text
+    assert "--set dapr_operator.watchInterval=10s" in text
     assert "reuse-values" not in text
 
 
