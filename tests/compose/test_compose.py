@@ -135,7 +135,8 @@ def test_any_order_of_starts_works(engine: Engine) -> None:
 def test_killed_containers_restart_and_the_shop_continues(engine: Engine) -> None:
     """Each kind of container restarts after a kill.
 
-    A health check fails while the store is unreachable, and passes again afterwards.
+    A health check fails while the store is unreachable, and passes again afterwards. The records are
+    still there.
     """
     with Stack(engine, "redis") as stack:
         stack.wait_ready()
@@ -146,11 +147,14 @@ def test_killed_containers_restart_and_the_shop_continues(engine: Engine) -> Non
         stack.until(lambda: takes_orders(stack), "an order to be taken")
         play(stack)
 
+        kept = registered(stack)
+        assert 200 == ask(stack, kept)
         stack.stop("redis")
         stack.until(lambda: ask(stack, "/user/0192f0c1-2a3b-7c4d-8e5f-60718293a4b5") == 503, "a failing read")
         stack.until(lambda: not stack.is_healthy("user"), "the User Service to report unhealthy")
         stack.start("redis")
         stack.until(lambda: stack.is_healthy("user"), "the User Service to be healthy")
+        stack.until(lambda: ask(stack, kept) == 200, "the user from before the restart")
 
 
 def test_a_restarted_broker_gets_its_consumers_back(engine: Engine) -> None:
@@ -258,12 +262,17 @@ def ask(stack: Stack, path: str) -> int:
 
 def takes_orders(stack: Stack) -> bool:
     """Return whether a registration succeeds at the moment."""
+    return registered(stack) != ""
+
+
+def registered(stack: Stack) -> str:
+    """Register a user; return its path, or nothing without a 201."""
     body, auth = {"email": f"{os.urandom(8).hex()}@example.com", "name": "Ann"}, acting(SIGNING_KEY)
     try:
         answer = httpx.post(f"{stack.url}/user/register", json=body, trust_env=False, timeout=SECONDS_MAX, auth=auth)
     except httpx.TransportError:
-        return False
-    return answer.status_code == 201
+        return ""
+    return str(answer.headers["location"]) if answer.status_code == 201 else ""
 
 
 def test_no_other_file_changes_the_compose_file() -> None:

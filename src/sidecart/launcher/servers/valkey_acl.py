@@ -25,7 +25,13 @@ PUBLISH = "+xadd"
 READ = "+xreadgroup +xack +xpending +xclaim +xgroup|create"
 INSPECT = "+xinfo|groups +xinfo|consumers +xrange +xgroup|create +xgroup|destroy"
 COUNT = "+xinfo|groups +xinfo|consumers +xgroup|destroy"
-NO_DEFAULT_LOGIN = "user default off sanitize-payload resetchannels -@all"
+NO_DEFAULT_LOGIN = "user default off sanitize-payload resetpass ~* &* +@all"
+"""No caller can be this login: it is off and has no password.
+
+It keeps its rights, because a server that starts replays the append-only file with them. Redis 7
+drops each transaction that they do not allow, and so every record (redis/redis #14541,
+valkey-io/valkey #3983).
+"""
 
 
 def acl_file(passwords: Mapping[str, str], permissions: Iterable[Permissions]) -> str:
