@@ -65,8 +65,9 @@ class Harms:
             raise OSError(str(error)[-300:]) from error
 
     def _kill_pod(self, target: str) -> None:
+        """Kill it after a second. A forced deletion would start a second server beside the first."""
         name = self._pod(target)["metadata"]["name"]
-        self._kubectl("delete", "pod", name, "--grace-period=0", "--force")
+        self._kubectl("delete", "pod", name, "--grace-period=1", "--wait=false")
 
     def _kill_container(self, target: str) -> None:
         for pid in self._pids(target):
