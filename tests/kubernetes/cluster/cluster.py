@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
+import shutil
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -31,6 +33,7 @@ NODES = 2
 READY_SECONDS = 120
 STOP_SECONDS = 5
 LOCK_SECONDS = 0.5
+CERTIFICATES = "certificates"
 ETCD_PORTS = (2379, 2380)
 SERVERS = ("redis", "rabbitmq")
 """The servers that have an image here; PostgreSQL's needs its entrypoint."""
@@ -50,7 +53,11 @@ class Cluster:
         self._switch = Switch(self._processes)
         self.nodes = [Node(number, self.folder, self._processes) for number in range(NODES)]
         self._plane = ControlPlane(
-            self.folder / "certificates", addresses.node(0), addresses.API_PORT, ETCD_PORTS, f"{RUN}/etcd"
+            self.folder / CERTIFICATES / str(os.getpid()),
+            addresses.node(0),
+            addresses.API_PORT,
+            ETCD_PORTS,
+            f"{RUN}/etcd",
         )
         self._stack = ExitStack()
         self._started = time.monotonic()
@@ -177,3 +184,5 @@ class Cluster:
             run("ip", "link", "del", HOST_LINK)
         for node in self.nodes:
             node.remove_cgroups()
+        # all clusters have one address: the kubeconfig of an earlier one must not reach this one
+        shutil.rmtree(self.folder / CERTIFICATES, ignore_errors=True)
