@@ -96,15 +96,22 @@ def interrupted(
     if command in ("run", "demo"):
         words += ["--broker", broker(), "--store", store()]
     log = folder / "log"
+    # a launcher that does not end shows its threads
+    env = os.environ | {"PYTHONFAULTHANDLER": "1"}
     with log.open("wb") as output:
-        launcher = subprocess.Popen(words, cwd=copy, stdout=output, stderr=output, start_new_session=True)
+        launcher = subprocess.Popen(words, cwd=copy, env=env, stdout=output, stderr=output, start_new_session=True)
     while not handles_signals(launcher.pid):
         time.sleep(0.001)
     time.sleep(delay)
     known = children(launcher.pid)
     if launcher.poll() is None:
         os.killpg(launcher.pid, number)
-    code = launcher.wait(END_SECONDS)
+    try:
+        code = launcher.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        launcher.send_signal(signal.SIGABRT)
+        launcher.wait(END_SECONDS)
+        pytest.fail(f"{delay} s after its start, {number.name} did not end it: {log.read_text(errors='replace')}")
     remaining = [each.name() for each in of_session(launcher.pid)]
     remaining += [each.name() for each in known if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
     return code, log.read_text(errors="replace"), remaining
