@@ -135,8 +135,8 @@ def test_any_order_of_starts_works(engine: Engine) -> None:
 def test_killed_containers_restart_and_the_shop_continues(engine: Engine) -> None:
     """Each kind of container restarts after a kill.
 
-    A health check fails while the store is unreachable, and passes again afterwards. The records are
-    still there.
+    A health check fails while the store is unreachable, and passes again afterwards. The records
+    are still there.
     """
     with Stack(engine, "redis") as stack:
         stack.wait_ready()

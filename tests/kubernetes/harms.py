@@ -65,7 +65,7 @@ class Harms:
             raise OSError(str(error)[-300:]) from error
 
     def _kill_pod(self, target: str) -> None:
-        """Kill it after a second. A forced deletion would start a second server beside the first."""
+        """Kill it after a second: a forced deletion would start a second server beside it."""
         name = self._pod(target)["metadata"]["name"]
         self._kubectl("delete", "pod", name, "--grace-period=1", "--wait=false")
 
