@@ -16,7 +16,7 @@ from typing import Any, Self
 import httpx
 
 from sidecart.kubernetes import names
-from sidecart.kubernetes.forwards import secret
+from sidecart.kubernetes.forwards import SIDECAR_PORT, secret, workload_of
 from sidecart.kubernetes.kustomizations import OVERLAYS
 from sidecart.kubernetes.secrets import secrets_text
 from sidecart.kubernetes.servers import PASSWORD
@@ -43,7 +43,6 @@ from tests.kubernetes.cluster.namespaces import run
 
 READY_SECONDS = 240
 APPS = f"{names.KIND_LABEL} in ({names.GATEWAY_KIND},{names.SERVICE_KIND})"
-SIDECAR_PORT = 3500
 DENIED = 403
 """The answer of a sidecar to a route that no access control allows."""
 VOLUMES = cache_folder() / "kubernetes" / "volumes"
@@ -251,7 +250,7 @@ class KubernetesShop:
 
     def workload(self, name: str) -> str:
         """Return the name of the workload of an app, as kubectl wants it."""
-        return f"{'statefulset' if name == GATEWAY else 'deployment'}/{name}"
+        return workload_of(name)
 
     def pods(self, name: str) -> list[dict[str, Any]]:
         """Return the pods of an app."""
