@@ -3,7 +3,7 @@ YAML folder only.
 
 STORE selects the store in the same way. WITH=user=examples/user-node replaces our User Service with
 that program. SHOP=baseline runs the suite on the shop without sidecars (bench/baseline), and
-SHOP=kubernetes on the overlay BROKER of the cluster that KUBECONFIG names (tests/kubernetes).
+SHOP=kubernetes on the overlay of BROKER and STORE, on the cluster that KUBECONFIG names (tests/kubernetes).
 """
 
 import os
@@ -25,6 +25,7 @@ from sidecart.testkit.tap import Sightings, Tap
 from tests.e2e.attack import Eve, Victim, victim_of
 from tests.e2e.baseline import BaselineShopper, BaselineTap
 from tests.e2e.shopper import SECONDS, Shopper, new_address
+from tests.kubernetes import overlay
 from tests.kubernetes.cluster.kubectl import from_environment
 from tests.kubernetes.shop import KubernetesShop
 from tests.kubernetes.tap import KubernetesShopper, KubernetesTap
@@ -76,7 +77,7 @@ def is_on_kubernetes() -> bool:
 def pytest_report_header() -> str:
     """Return the header line: broker, store, and replaced programs."""
     if is_on_kubernetes():
-        return f"the overlay {broker()} on Kubernetes"
+        return f"the overlay {overlay.chosen()} on Kubernetes"
     others = "".join(f", {app_id} from {folder.relative_to(root())}" for app_id, folder in replaced().items())
     if is_baseline():
         return f"broker: {broker()}, the baseline"
@@ -122,7 +123,7 @@ def _shop(folder: Path) -> Shop:
     if is_baseline():
         return BaselineShop(broker(), folder, print)
     if is_on_kubernetes():
-        return KubernetesShop(from_environment(), broker(), folder, print)
+        return KubernetesShop(from_environment(), overlay.chosen(), folder, print)
     return System(options(folder), print)
 
 

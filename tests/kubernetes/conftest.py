@@ -1,4 +1,4 @@
-"""The shop of the overlay BROKER, on the cluster that KUBECONFIG names (`make test-kubernetes`)."""
+"""The shop of the overlay of BROKER and STORE, on the cluster that KUBECONFIG names (`make test-kubernetes`)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.shopper import Shopper
+from tests.kubernetes import overlay
 from tests.kubernetes.cluster.kubectl import Kubectl, from_environment
 from tests.kubernetes.shop import KubernetesShop
 from tests.kubernetes.tap import KubernetesShopper, KubernetesTap
 
 
-def overlay() -> str:
-    """Return the overlay of this run."""
-    return os.environ.get("BROKER", "redis")
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the long tests without FULL=1; they are not skipped: that fails a suite."""
+    if os.environ.get("FULL"):
+        return
+    long = [item for item in items if item.get_closest_marker("full")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +32,7 @@ def cluster() -> Kubectl:
 @pytest.fixture(scope="session")
 def shop(cluster: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubernetesShop]:
     """Return the running shop; a test that breaks something waits until all is ready again."""
-    with KubernetesShop(cluster, overlay(), tmp_path_factory.mktemp("shop"), print) as running:
+    with KubernetesShop(cluster, overlay.chosen(), tmp_path_factory.mktemp("shop"), print) as running:
         yield running
 
 

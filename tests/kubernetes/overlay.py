@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ ADDRESS = "10.215.0.80"
 """The address of the gateway's Service, which the gateway must know as a host at its start."""
 VOLUME_SIZE = "4Gi"
 STEADY_NODE = "node-0"
+GONE_SECONDS = 60
+"""After how long the keeper takes a gateway for gone; longer than one takes to restart here."""
 SETTINGS: Mapping[str, Mapping[str, str]] = {
     GATEWAY: {"ALLOWED_HOSTS": f"{GATEWAY},{ADDRESS}"},
     "notification": trials.SETTINGS,
@@ -24,22 +27,37 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
 """The settings that the tests change; those of the mails are the fault suite's."""
 
 
-def kustomization(overlay: str, folder: Path) -> Path:
+def chosen() -> str:
+    """Return the overlay with the servers that BROKER and STORE name; both are redis by default."""
+    wanted = os.environ.get("BROKER", "redis"), os.environ.get("STORE", "redis")
+    found = [name for name, each in OVERLAYS.items() if each.is_trial and (each.broker, each.store) == wanted]
+    assert found, f"no overlay has {wanted[0]} and {wanted[1]}"
+    return found[0]
+
+
+def kustomization(
+    overlay: str, folder: Path, options: Sequence[str] = (), patches: Sequence[dict[str, Any]] = ()
+) -> Path:
     """Write a kustomization around an overlay, as a user would; return its folder.
 
-    It tells the gateway by which address the tests call it, and keeps the mail catcher, which
-    stands for a server outside, on the node that is never drained.
+    It tells the gateway by which address the tests call it, and lets the keeper wait a minute
+    instead of ten. The mail catcher, which stands for a server outside, stays on the node that is
+    never drained.
     """
     address = [{"op": "add", "path": "/spec/clusterIP", "value": ADDRESS}]
     node = [{"op": "add", "path": "/spec/template/spec/nodeSelector", "value": {"kubernetes.io/hostname": STEADY_NODE}}]
+    keeper = [{"op": "add", "path": "/spec/template/spec/containers/0/args", "value": [f"--after={GONE_SECONDS}"]}]
     content = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": [_relative(root() / names.FOLDER / "overlays" / overlay, folder)],
+        "components": [_relative(root() / names.FOLDER / "options" / each, folder) for each in options],
         "configMapGenerator": [_settings(app_id, found) for app_id, found in SETTINGS.items()],
         "patches": [
             {"target": {"kind": "Service", "name": f"^{GATEWAY}$"}, "patch": json.dumps(address)},
             {"target": {"kind": "Deployment", "name": f"^{names.MAIL}$"}, "patch": json.dumps(node)},
+            {"target": {"kind": "Deployment", "name": f"^{names.KEEPER}$"}, "patch": json.dumps(keeper)},
+            *patches,
         ],
     }
     folder.mkdir(parents=True, exist_ok=True)

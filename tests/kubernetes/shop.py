@@ -18,7 +18,7 @@ import httpx
 from sidecart.kubernetes import names
 from sidecart.kubernetes.forwards import SIDECAR_PORT, secret, workload_of
 from sidecart.kubernetes.kustomizations import OVERLAYS
-from sidecart.kubernetes.secrets import secrets_text
+from sidecart.kubernetes.secrets import address_at, secrets_text
 from sidecart.kubernetes.servers import PASSWORD
 from sidecart.kubernetes.trial import ISSUER_SECRET
 from sidecart.launcher.deadline import Deadline
@@ -29,7 +29,6 @@ from sidecart.launcher.ports import free_port, is_listening
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.programs import cache_folder
 from sidecart.launcher.project import home, root
-from sidecart.launcher.servers.addresses import with_login
 from sidecart.launcher.servers.logins import read_logins
 from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.servers.server import Broker
@@ -84,15 +83,13 @@ class KubernetesShop:
 
     @property
     def store_address(self) -> str:
-        """The address of the Redis with the records, with the administrator's login."""
-        return self._with_login("redis", f"127.0.0.1:{self.ports['redis']}")
+        """The address of the server with the records, with the administrator's login."""
+        return self._address(OVERLAYS[self.overlay].store)
 
     @property
     def broker_address(self) -> str:
         """The address of the broker, with the administrator's login."""
-        if self.kind == "redis":
-            return self.store_address
-        return self._with_login(self.kind, f"amqp://127.0.0.1:{self.ports[self.kind]}")
+        return self._address(self.kind)
 
     @property
     def broker(self) -> Broker:
@@ -122,9 +119,9 @@ class KubernetesShop:
         except RuntimeError as error:
             raise OSError(str(error)) from error
 
-    def _with_login(self, server: str, address: str) -> str:
+    def _address(self, server: str) -> str:
         password = secret(self.kubectl, names.server_secret(server), PASSWORD)
-        return with_login(address, ADMINISTRATOR, password)
+        return address_at(f"127.0.0.1:{self.ports[server]}", server, ADMINISTRATOR, password)
 
     def __enter__(self) -> Self:
         self._is_own = not self.cluster("get", "namespace", names.NAMESPACE, "--ignore-not-found")

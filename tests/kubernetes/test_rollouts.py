@@ -1,78 +1,166 @@
-"""Rollouts under load: no request fails."""
+"""Changes of the shop and of the control plane under load: no request fails, and nothing is lost."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from gateway.commands import COMMANDS
-from sidecart.launcher.topics import GATEWAY, service_ids
-from sidecart.testkit.acting import Acting
-from sidecart.testkit.faults.ledger import Ledger
-from sidecart.testkit.faults.load import Load, Plan
-from tests.faults.requests import ShopRequests
+from sidecart.kubernetes import names
+from sidecart.launcher.topics import GATEWAY, app_ids, service_ids
+from sidecart.launcher.topology import replicas_of
+from tests.kubernetes import overlay, rollout
+from tests.kubernetes.cluster.images import NEXT_IMAGE
+from tests.kubernetes.cluster.kubectl import Kubectl
+from tests.kubernetes.containers import APP, SIDECAR
 from tests.kubernetes.shop import KubernetesShop
 
-CLIENTS = 4
-SEED = 1
+ROLLOUT_SECONDS = 300
+OUTAGE_SECONDS = 60
+KEEPER_SECONDS = overlay.GONE_SECONDS + 60
+"""The keeper looks every half minute, and the broker removes one subscription after the other."""
+CONTROL_PLANE = ("dapr-operator", "dapr-sidecar-injector", "dapr-sentry")
+
+pytestmark = pytest.mark.full
+
+Change = Callable[[str, Callable[[], None]], None]
 
 
-@contextmanager
-def no_failed_request(shop: KubernetesShop, folder: Path) -> Iterator[None]:
-    """Callers send requests during the block; each must be accepted at its first attempt."""
-    working = True
-    with closing(Ledger(folder / "ledger.jsonl")) as ledger:
-        plan = Plan(SEED, 0, 0.0, clients=CLIENTS, seconds=5.0)
-        load = Load(shop.url, plan, ShopRequests(), ledger, Acting(shop.issuer_folder, COMMANDS), lambda: working)
-        load.start()
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            working = False
-            load.join(lambda: None)
-        statuses = [each.status for each in ledger.intents.values()]
-        print(
-            f"{len(statuses)} requests in {time.monotonic() - started:.0f} s: "
-            f"{statuses.count(201)} answered 201, {statuses.count(202)} answered 202, failed calls: {ledger.broken}"
-        )
-        assert {} == ledger.broken
-        assert len(statuses) > 50
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def two_gateways(shop: KubernetesShop) -> Iterator[KubernetesShop]:
     """Return the shop with two gateways, as the base has them; the trial overlays have one."""
     scale(shop, GATEWAY, 2)
+    shop.wait_all_ready()
     yield shop
     scale(shop, GATEWAY, 1)
     shop.wait_all_ready()
+    wait_removed(shop)
+
+
+@pytest.fixture(scope="module")
+def found() -> Iterator[list[rollout.Rollout]]:
+    """Return the list of the results, and print them at the end."""
+    results: list[rollout.Rollout] = []
+    yield results
+    print(f"\n{rollout.table(results)}\n")
+
+
+@pytest.fixture
+def change(two_gateways: KubernetesShop, found: list[rollout.Rollout], tmp_path: Path) -> Change:
+    """Return a function that makes a change under load, and fails if a request failed."""
+
+    def apply(name: str, function: Callable[[], None]) -> None:
+        result = rollout.run(two_gateways, name, tmp_path, function)
+        found.append(result)
+        print(f"\n{rollout.table([result])}\n{result.failed}")
+        assert {} == result.failed
+        assert [] == result.audit.findings
+        assert result.audit.counts["paid"] > 0
+
+    return apply
 
 
 def scale(shop: KubernetesShop, name: str, number: int) -> None:
     """Scale a workload, and wait until it has this number of pods."""
     shop.kubectl("scale", shop.workload(name), f"--replicas={number}")
-    shop.kubectl("rollout", "status", shop.workload(name), "--timeout=180s")
+    finish(shop, name)
     shop.until(lambda: len(shop.pods(name)) == number, f"{number} pods of {name}")
 
 
-def test_a_rolling_restart_fails_no_request(two_gateways: KubernetesShop, tmp_path: Path) -> None:
+def finish(shop: KubernetesShop, name: str) -> None:
+    """Wait until a workload has rolled out."""
+    shop.kubectl("rollout", "status", shop.workload(name), f"--timeout={ROLLOUT_SECONDS}s")
+
+
+def consumers(shop: KubernetesShop) -> set[str]:
+    """Return the gateways that have a consumer group or a queue at the broker."""
+    return {each.consumer for each in shop.backlog()} & set(replicas_of(GATEWAY, 10))
+
+
+def wait_removed(shop: KubernetesShop) -> None:
+    """Wait until the broker has nothing of the gateways that were scaled in."""
+    shop.deadline.until(
+        lambda: consumers(shop) == {GATEWAY}, KEEPER_SECONDS, lambda: f"{KEEPER_SECONDS} s: {consumers(shop)}", 1.0
+    )
+
+
+def test_a_rolling_restart_fails_no_request(two_gateways: KubernetesShop, change: Change) -> None:
     """Every app is replaced, one after the other."""
-    shop = two_gateways
-    with no_failed_request(shop, tmp_path):
+
+    def restart() -> None:
         for name in (*service_ids(), GATEWAY):
-            shop.kubectl("rollout", "restart", shop.workload(name))
-            shop.kubectl("rollout", "status", shop.workload(name), "--timeout=240s")
+            two_gateways.kubectl("rollout", "restart", two_gateways.workload(name))
+            finish(two_gateways, name)
+
+    change("rolling restart of every app", restart)
 
 
-def test_scaling_services_fails_no_request(two_gateways: KubernetesShop, tmp_path: Path) -> None:
-    """From 2 to 3 to 1."""
+def test_a_rolling_upgrade_fails_no_request(two_gateways: KubernetesShop, change: Change) -> None:
+    """All apps get another image at once, and then the former one again."""
     shop = two_gateways
-    scale(shop, "order", 2)
-    with no_failed_request(shop, tmp_path):
-        scale(shop, "order", 3)
-        scale(shop, "order", 1)
+
+    def upgrade() -> None:
+        for image in (NEXT_IMAGE, names.app_image()):
+            for name in app_ids():
+                shop.kubectl("set", "image", shop.workload(name), f"{APP}={image}")
+            for name in app_ids():
+                finish(shop, name)
+            used = {each["image"] for name in app_ids() for each in running_containers(shop, name)}
+            assert {image} == used
+
+    change("rolling upgrade of all apps at once, and back", upgrade)
+
+
+def running_containers(shop: KubernetesShop, name: str) -> list[dict[str, str]]:
+    """Return the containers of the pods of an app that were not deleted."""
+    pods = [each for each in shop.pods(name) if "deletionTimestamp" not in each["metadata"]]
+    return [each for pod in pods for each in pod["spec"]["containers"] if each["name"] == APP]
+
+
+def test_scaling_services_fails_no_request(two_gateways: KubernetesShop, change: Change) -> None:
+    """From 2 to 3 to 1."""
+    scale(two_gateways, "order", 2)
+
+    def scale_out_and_in() -> None:
+        scale(two_gateways, "order", 3)
+        scale(two_gateways, "order", 1)
+
+    change("Order Service from 2 to 3 to 1", scale_out_and_in)
+
+
+def test_traffic_continues_without_the_control_plane(
+    cluster: Kubectl, two_gateways: KubernetesShop, change: Change
+) -> None:
+    """Operator, injector and sentry are down for a minute; a new pod has its sidecar afterwards."""
+    plane = cluster.within(names.CONTROL_PLANE_NAMESPACE)
+
+    def stop_a_minute() -> None:
+        plane("scale", "deployment", *CONTROL_PLANE, "--replicas=0")
+        for each in CONTROL_PLANE:
+            plane("wait", "--for=delete", "pod", "-l", f"app={each}", "--timeout=60s")
+        two_gateways.deadline.pause(OUTAGE_SECONDS)
+        plane("scale", "deployment", *CONTROL_PLANE, "--replicas=1")
+        for each in CONTROL_PLANE:
+            plane("rollout", "status", f"deployment/{each}", f"--timeout={ROLLOUT_SECONDS}s")
+
+    change(f"operator, injector and sentry down for {OUTAGE_SECONDS} s", stop_a_minute)
+
+    two_gateways.kubectl("rollout", "restart", two_gateways.workload("order"))
+    finish(two_gateways, "order")
+    assert [SIDECAR] == [each["name"] for pod in two_gateways.pods("order") for each in pod["spec"]["initContainers"]]
+
+
+def test_scaling_gateways_fails_no_request_and_leaves_nothing(two_gateways: KubernetesShop, change: Change) -> None:
+    """From 1 to 3 to 1; then the keeper removes their groups and queues."""
+    shop = two_gateways
+    scale(shop, GATEWAY, 1)
+    wait_removed(shop)
+
+    def scale_out_and_in() -> None:
+        scale(shop, GATEWAY, 3)
+        assert set(replicas_of(GATEWAY, 3)) <= consumers(shop)
+        scale(shop, GATEWAY, 1)
+        wait_removed(shop)
+
+    change("gateways from 1 to 3 to 1, until the keeper has removed what they left", scale_out_and_in)

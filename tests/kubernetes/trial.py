@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -18,9 +18,11 @@ from sidecart.launcher.servers.registry import BROKERS, STORES
 from sidecart.launcher.topics import GATEWAY, service_ids
 from sidecart.launcher.topology import sidecar_of
 from sidecart.testkit.acting import Acting
+from sidecart.testkit.contents import Backlog
+from sidecart.testkit.faults.audit import Audit
 from sidecart.testkit.faults.auditor import Auditor
 from sidecart.testkit.faults.effects import effects
-from sidecart.testkit.faults.injector import Injector
+from sidecart.testkit.faults.injector import InjectedFault, Injector
 from sidecart.testkit.faults.ledger import Ledger
 from sidecart.testkit.faults.load import Load, Plan
 from sidecart.testkit.faults.recorder import Recorder
@@ -77,23 +79,48 @@ def schedule(seed: int, overlay: str, number: int) -> list[Fault]:
     return faults
 
 
-def run(shop: KubernetesShop, seed: int, number: int, folder: Path, report: Callable[[str], None]) -> Report:
-    """Send the load while the faults happen, then audit."""
-    started = time.monotonic()
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A load that runs, and what its audit needs."""
+
+    system: System
+    load: Load
+    ledger: Ledger
+    bookkeeping: KubernetesBookkeeping
+    recorder: Recorder
+    backlog: Callable[[], list[Backlog]]
+
+    def audit(self, faults: Sequence[InjectedFault]) -> Audit:
+        """Settle what callers gave up, wait until the shop is at rest, and count."""
+        self.load.settle()
+        auditor = Auditor(self.system, self.ledger, faults, self.bookkeeping, self.recorder, lambda: None, self.backlog)
+        return auditor.audit()
+
+
+@contextmanager
+def loaded(shop: KubernetesShop, plan: Plan, folder: Path, keep_going: Callable[[], bool]) -> Iterator[Trial]:
+    """Send the load during the block; the block waits for its end."""
     system = as_system(shop)
     bookkeeping = KubernetesBookkeeping(system)
     recorder = Recorder(system, bookkeeping.recorded_topics)
     recorder.start()
-    faults = schedule(seed, shop.overlay, number)
-    injector = Injector(system, faults, Harms(shop).by_kind())
     with closing(Ledger(folder / "ledger.jsonl")) as ledger:
-        plan = Plan(seed, int((faults[-1].at + EVERY_SECONDS) * PER_SECOND), PER_SECOND)
         acting = Acting(shop.issuer_folder, COMMANDS)
-        load = Load(shop.url, plan, ShopRequests(), ledger, acting, lambda: injector.running)
+        load = Load(shop.url, plan, ShopRequests(), ledger, acting, keep_going)
         load.start()
+        yield Trial(system, load, ledger, bookkeeping, recorder, shop.backlog)
+
+
+def run(shop: KubernetesShop, seed: int, number: int, folder: Path, report: Callable[[str], None]) -> Report:
+    """Send the load while the faults happen, then audit."""
+    started = time.monotonic()
+    faults = schedule(seed, shop.overlay, number)
+    injector = Injector(as_system(shop), faults, Harms(shop).by_kind())
+    plan = Plan(seed, int((faults[-1].at + EVERY_SECONDS) * PER_SECOND), PER_SECOND)
+    with loaded(shop, plan, folder, lambda: injector.running) as trial:
         injector.start()
         try:
-            load.join(lambda: None)
+            trial.load.join(lambda: None)
             while injector.running:
                 time.sleep(0.1)
         finally:
@@ -102,18 +129,17 @@ def run(shop: KubernetesShop, seed: int, number: int, folder: Path, report: Call
             report(f"  missed: {missed}")
         injector.check()
         shop.wait_all_ready()
-        load.settle()
-        report(f"  {load.sent} sent, {len(injector.done)} faults; waiting until the shop is at rest")
-        auditor = Auditor(system, ledger, injector.done, bookkeeping, recorder, lambda: None, shop.backlog)
-        audit = auditor.audit()
+        report(f"  {trial.load.sent} sent, {len(injector.done)} faults; waiting until the shop is at rest")
+        audit = trial.audit(injector.done)
+        rules = trial.bookkeeping
         return Report(
             broker=OVERLAYS[shop.overlay].broker,
             store=OVERLAYS[shop.overlay].store,
             seed=seed,
             seconds=time.monotonic() - started,
             faults=len(injector.done),
-            effects=effects(ledger, injector.done, audit, bookkeeping.main_route, bookkeeping.repeat_rules),
-            broken_calls=ledger.broken,
+            effects=effects(trial.ledger, injector.done, audit, rules.main_route, rules.repeat_rules),
+            broken_calls=trial.ledger.broken,
             restarts=shop.restarts(),
             audit=audit,
             kind=KIND,

@@ -23,10 +23,12 @@ ALERTS = "docs/grafana/alerts.yml"
 LAG_PER_REPLICA = 100
 """The events that wait for one replica. An estimate: a replica processes about 100 in a second."""
 AUTHENTICATION = "scaler"
+_SLOWLY = {"stabilizationWindowSeconds": 300}
 
 AUTOSCALE_REASONS = {
     "minReplicaCount:": "Never 0: the gateway is not ready before each service is.",
-    "cooldownPeriod:": "A replica that stops gives its prefetched events back, so scale in slowly.",
+    "advanced:": "A replica that stops gives its prefetched events back, so scale in slowly. KEDA's cooldownPeriod "
+    "is for the way to 0 only.",
     "lagCount:": "Entries that the group has not read yet (Redis 7). An estimate, not measured in a cluster.",
     "value:": "Messages in the queue. An estimate, not measured in a cluster.",
 }
@@ -55,7 +57,7 @@ def _autoscale(broker: str) -> Iterator[Document]:
                 "minReplicaCount": 1,
                 "maxReplicaCount": REPLICAS_MAX,
                 "pollingInterval": 10,
-                "cooldownPeriod": 300,
+                "advanced": {"horizontalPodAutoscalerConfig": {"behavior": {"scaleDown": _SLOWLY}}},
                 "triggers": triggers,
             },
         )

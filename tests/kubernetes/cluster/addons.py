@@ -1,7 +1,8 @@
-"""The name server and Dapr's control plane, which run before the shop."""
+"""The name server, Dapr's control plane and KEDA, which run before the shop."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from sidecart.kubernetes import dapr_chart
@@ -13,6 +14,7 @@ from tests.kubernetes.cluster.kubectl import Kubectl
 from tests.kubernetes.cluster.namespaces import run
 
 DAPR_NAMESPACE = "dapr-system"
+KEDA_DEPLOYMENTS = ("keda-operator", "keda-metrics-apiserver")
 READY_SECONDS = 180
 COREDNS = Path(__file__).parent / "coredns.yaml"
 
@@ -49,3 +51,15 @@ def install_dapr(kubectl: Kubectl, folder: Path, report: Report, deadline: Deadl
     homes = {f"HELM_{name}_HOME": str(folder / "helm") for name in ("CACHE", "CONFIG", "DATA")}
     env = [f"{name}={value}" for name, value in {"KUBECONFIG": str(kubectl.kubeconfig), **homes}.items()]
     run("env", *env, *words, seconds=READY_SECONDS + 60)
+
+
+def install_keda(kubectl: Kubectl, report: Report, deadline: Deadline) -> None:
+    """Install KEDA with its own kustomization, without the webhooks that check its objects."""
+    folder = programs.keda_folder(report, deadline) / "config" / "minimal"
+    text = kubectl("kustomize", str(folder)).replace("imagePullPolicy: Always", "imagePullPolicy: IfNotPresent")
+    for image in (images.KEDA, images.KEDA_ADAPTER):
+        title, _, version = image.rpartition(":")
+        text = re.sub(rf"{re.escape(title)}:\S+", f"{title}:{version}", text)
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
+    for each in KEDA_DEPLOYMENTS:
+        kubectl("rollout", "status", "-n", "keda", f"deployment/{each}", f"--timeout={READY_SECONDS}s")

@@ -35,8 +35,6 @@ STOP_SECONDS = 5
 LOCK_SECONDS = 0.5
 CERTIFICATES = "certificates"
 ETCD_PORTS = (2379, 2380)
-SERVERS = ("redis", "rabbitmq")
-"""The servers that have an image here; PostgreSQL's needs its entrypoint."""
 
 
 class Cluster:
@@ -45,8 +43,10 @@ class Cluster:
     Only one runs at a time, because the networks and the stores of images are the same.
     """
 
-    def __init__(self, report: Report, deadline: Deadline) -> None:
+    def __init__(self, report: Report, deadline: Deadline, *, is_full: bool = False) -> None:
+        """`is_full` also starts KEDA, whose programs take a quarter of an hour to build once."""
         self._report = report
+        self._is_full = is_full
         self._deadline = deadline
         self.folder = cache_folder() / "kubernetes"
         self._processes = Processes(self.folder / "logs")
@@ -111,14 +111,18 @@ class Cluster:
         addons.start_names(self.kubectl)
         addons.install_dapr(self.kubectl, self.folder / "dapr", self._report, self._deadline)
         self._lap("Dapr ready")
+        if self._is_full:
+            addons.install_keda(self.kubectl, self._report, self._deadline)
+            self._lap("KEDA ready")
 
     def _archives(self) -> dict[str, Path]:
         compose = cache_folder() / "compose"
         compose.mkdir(parents=True, exist_ok=True)
         with (compose / "lock").open("w") as lock:  # the tests of the compose file use the same engine
             fcntl.flock(lock, fcntl.LOCK_EX)
-            servers = {names.SERVER_IMAGES[each] for each in SERVERS}
-            return images.archives(Engine(compose), compose, servers, self._report, self._deadline)
+            servers = set(names.SERVER_IMAGES.values())
+            engine = Engine(compose)
+            return images.archives(engine, compose, servers, self._report, self._deadline, is_full=self._is_full)
 
     def _start_nodes(self) -> None:
         self._switch.create(self._deadline)

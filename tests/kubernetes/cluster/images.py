@@ -8,7 +8,7 @@ image from its Dockerfile.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from sidecart.kubernetes import names
@@ -25,26 +25,37 @@ REGISTRY = "docker.io/library"
 PAUSE = f"registry.k8s.io/pause:{versions.PAUSE}"
 COREDNS = f"registry.k8s.io/coredns/coredns:v{versions.COREDNS}"
 DAPR = "ghcr.io/dapr"
+KEDA, KEDA_ADAPTER = (f"ghcr.io/kedacore/{each}:{versions.KEDA}" for each in ("keda", "keda-metrics-apiserver"))
 USER = "65532:65532"
+NEXT_IMAGE = f"{names.app_image()}-next"
+"""The same program as another image, for a rolling upgrade."""
 
 
-def archives(engine: Engine, cache: Path, servers: set[str], report: Report, deadline: Deadline) -> dict[str, Path]:
-    """Return an archive for each image by its full name; create those that are missing or old."""
-    for name, program in _programs(report, deadline).items():
+def archives(
+    engine: Engine, cache: Path, servers: set[str], report: Report, deadline: Deadline, *, is_full: bool
+) -> dict[str, Path]:
+    """Return an archive for each image by its full name; create those that are missing or old.
+
+    `is_full` adds those that only FULL=1 needs: KEDA, and the next version of the apps.
+    """
+    own = _programs(report, deadline) | (_autoscaler(report, deadline) if is_full else {})
+    for name, program in own.items():
         substitutes.import_program(engine, name, program, (f"USER {USER}", f'ENTRYPOINT ["/{program.name}"]'))
     dockerfile = (FOLDER / "Dockerfile").read_text("utf-8")
     wanted = servers | substitutes.images_of(dockerfile, {})
     substitutes.make(engine, cache, wanted, report)
-    report(f"building {names.app_image()} from its Dockerfile")
-    engine.podman(
-        *("build", "--pull=never", "--isolation=chroot", "-q", "-t", names.app_image()),
-        *("-f", str(FOLDER / "Dockerfile"), str(root())),
-    )
-    every = {PAUSE, COREDNS, *_programs(report, deadline), *servers, names.app_image()}
+    tags = {names.app_image(): (), **({NEXT_IMAGE: ("--label", "next=true")} if is_full else {})}
+    for tag, words in tags.items():
+        report(f"building {tag} from its Dockerfile")
+        engine.podman(
+            *("build", "--pull=never", "--isolation=chroot", "-q", "-t", tag, *words),
+            *("-f", str(FOLDER / "Dockerfile"), str(root())),
+        )
+    every = {*own, *servers, *tags}
     return {_full(name): _archive(engine, cache, name, report) for name in sorted(every)}
 
 
-def _programs(report: Report, deadline: Deadline) -> Mapping[str, Path]:
+def _programs(report: Report, deadline: Deadline) -> dict[str, Path]:
     dapr = {
         "daprd": daprd.find(report, deadline).path,
         "sentry": sentry.find(report, deadline),
@@ -55,6 +66,13 @@ def _programs(report: Report, deadline: Deadline) -> Mapping[str, Path]:
         PAUSE: programs.PAUSE.find(report, deadline),
         COREDNS: programs.COREDNS.find(report, deadline),
         **{f"{DAPR}/{name}:{versions.DAPR}": path for name, path in dapr.items()},
+    }
+
+
+def _autoscaler(report: Report, deadline: Deadline) -> dict[str, Path]:
+    return {
+        KEDA: programs.KEDA.find(report, deadline),
+        KEDA_ADAPTER: programs.KEDA_ADAPTER.find(report, deadline),
     }
 
 

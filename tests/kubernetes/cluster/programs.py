@@ -32,6 +32,8 @@ class GoProgram:
     """The folder of its go.mod and go.sum."""
     package: str
     flags: str = "-s -w"
+    upstream: str = ""
+    """A module whose own go.mod and go.sum are the lock, because it replaces dependencies."""
 
     def find(self, report: Report, deadline: Deadline) -> Path:
         """Return the cached program; build it first if the cache lacks it."""
@@ -43,12 +45,24 @@ class GoProgram:
         env = dict(os.environ) | {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "-mod=readonly"}
         source = program.parent / "source"
         shutil.rmtree(source, ignore_errors=True)
-        shutil.copytree(MODULES / self.module, source)
+        _copy(self._source(report, deadline), source)
         made = source / f"{self.name}.part"
         command = [go, "build", "-v", "-trimpath", "-ldflags", self.flags, "-o", str(made), self.package]
         builds.run(command, source, env, REMEDY, deadline, _counting(self.name, report))
         made.replace(program)
         shutil.rmtree(source)
+
+    def _source(self, report: Report, deadline: Deadline) -> Path:
+        if self.upstream:
+            return module_folder(self.upstream, self.version, report, deadline)
+        return MODULES / self.module
+
+
+def _copy(folder: Path, target: Path) -> None:
+    """Copy a folder so that it can be removed: a module's is read-only."""
+    shutil.copytree(folder, target, copy_function=shutil.copyfile)
+    for path in (target, *target.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def _counting(name: str, report: Report) -> Callable[[int], None]:
@@ -86,8 +100,24 @@ KUBE_ROUTER = GoProgram(
 )
 PAUSE = GoProgram("pause", versions.PAUSE, "pause", ".")
 
+_KEDA = "github.com/kedacore/keda/v2"
+
+
+def _keda(name: str, package: str) -> GoProgram:
+    flags = f"-s -w -X {_KEDA}/version.Version={versions.KEDA}"
+    return GoProgram(name, versions.KEDA, "", package, flags, upstream=_KEDA)
+
+
+KEDA = _keda("keda", "./cmd/operator")
+KEDA_ADAPTER = _keda("keda-adapter", "./cmd/adapter")
+
 OPERATOR = DaprProgram("operator", "DAPR_OPERATOR", packages=1300)
 INJECTOR = DaprProgram("injector", "DAPR_INJECTOR", packages=1200)
+
+
+def keda_folder(report: Report, deadline: Deadline) -> Path:
+    """Return the folder of KEDA's source, which has its definitions and deployments."""
+    return module_folder(_KEDA, versions.KEDA, report, deadline)
 
 
 def module_folder(path: str, version: str, report: Report, deadline: Deadline) -> Path:

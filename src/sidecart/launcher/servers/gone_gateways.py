@@ -1,15 +1,16 @@
 """Removes what a gateway that was scaled in has left at the broker.
 
-`python -m sidecart.launcher.servers.gone_gateways`
+`python -m sidecart.launcher.servers.gone_gateways [--after SECONDS]`
 
 Each gateway reads every reply under its own name. After a scale-in no sidecar reads under that
 name, and the broker keeps its events. The launcher removes them when it starts. In a cluster this
-program does it: it removes the subscriptions of a gateway that had no reader for GONE_SECONDS. The
-first gateway always exists. A gateway that comes back subscribes again.
+program does it: it removes the subscriptions of a gateway that had no reader for some time, by
+default GONE_SECONDS. The first gateway always exists. A gateway that comes back subscribes again.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
@@ -35,7 +36,8 @@ ALIVE = Path("/tmp/looked")
 class Absences:
     """Since when the events of a gateway have no reader, by its name."""
 
-    def __init__(self) -> None:
+    def __init__(self, gone_seconds: float = GONE_SECONDS) -> None:
+        self._gone_seconds = gone_seconds
         self._since: dict[str, float] = {}
 
     @property
@@ -44,18 +46,18 @@ class Absences:
         return frozenset(self._since)
 
     def gone(self, abandoned: Iterable[str], now: float) -> list[str]:
-        """Return the gateways that have been absent for GONE_SECONDS without a break."""
+        """Return the gateways that have been absent for the whole time without a break."""
         self._since = {name: self._since.get(name, now) for name in abandoned}
-        return [name for name, since in self._since.items() if now - since >= GONE_SECONDS]
+        return [name for name, since in self._since.items() if now - since >= self._gone_seconds]
 
 
 class Remover:
     """Looks at one broker."""
 
-    def __init__(self, broker: Broker, address: str) -> None:
+    def __init__(self, broker: Broker, address: str, gone_seconds: float = GONE_SECONDS) -> None:
         self._broker = broker
         self._address = address
-        self._absences = Absences()
+        self._absences = Absences(gone_seconds)
         self._subscriptions = {name: list(readers([name])) for name in replicas_of(GATEWAY, GATEWAYS_MAX)[1:]}
 
     @property
@@ -106,8 +108,25 @@ def chosen(environ: Mapping[str, str]) -> tuple[Broker, str]:
     raise LaunchError(f"set {rabbitmq.ENV} or {valkey.ENV} to the address of the broker")
 
 
+def arguments() -> argparse.ArgumentParser:
+    """Return the parser of the program's arguments."""
+    parser = argparse.ArgumentParser(description="Removes what gateways that were scaled in left at the broker.")
+    parser.add_argument(
+        "--after",
+        type=float,
+        default=GONE_SECONDS,
+        metavar="SECONDS",
+        help=f"how long a gateway must be absent, {LOOK_SECONDS:g} or more; default {GONE_SECONDS:g}",
+    )
+    return parser
+
+
 def main() -> None:
     """Read the settings and look until SIGTERM."""
+    parser = arguments()
+    after = parser.parse_args().after
+    if not after >= LOOK_SECONDS:  # also for NaN
+        parser.error(f"--after {after:g}: less than {LOOK_SECONDS:g} s, the time between two looks")
     try:
         broker, address = chosen(os.environ)
     except LaunchError as error:
@@ -115,7 +134,7 @@ def main() -> None:
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    watch(Remover(broker, address), stopped)
+    watch(Remover(broker, address, after), stopped)
 
 
 if __name__ == "__main__":

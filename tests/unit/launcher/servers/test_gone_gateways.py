@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from sidecart.launcher.errors import LaunchError
@@ -16,6 +19,25 @@ def test_a_gateway_is_gone_after_the_time() -> None:
     assert [] == absences.gone(["gateway-1", "gateway-2"], GONE_SECONDS - 1)
     assert ["gateway-1"] == absences.gone(["gateway-1", "gateway-2"], GONE_SECONDS)
     assert ["gateway-2"] == absences.gone(["gateway-2"], 2 * GONE_SECONDS)
+
+
+def test_the_time_can_be_chosen() -> None:
+    """An operator whose nodes are slow, or whose gateways scale often, gives another."""
+    absences = Absences(60)
+    absences.gone(["gateway-1"], 0)
+
+    assert ["gateway-1"] == absences.gone(["gateway-1"], 60)
+
+
+@pytest.mark.parametrize("after", ["29", "0", "-1", "nan"])
+def test_a_time_below_that_of_a_look_is_refused(after: str) -> None:
+    """A restart would count as gone."""
+    words = [sys.executable, "-m", "sidecart.launcher.servers.gone_gateways", f"--after={after}"]
+
+    found = subprocess.run(words, capture_output=True, text=True, check=False)
+
+    assert 2 == found.returncode
+    assert "less than 30 s, the time between two looks" in found.stderr
 
 
 def test_a_gateway_that_reads_again_is_not_gone() -> None:

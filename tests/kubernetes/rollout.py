@@ -1,0 +1,63 @@
+"""A change of the shop under load: every request is accepted at its first attempt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidecart.testkit.faults.audit import Audit
+from sidecart.testkit.faults.load import Plan
+from tests.kubernetes import trial
+from tests.kubernetes.shop import KubernetesShop
+
+CLIENTS = 4
+SECONDS_MIN = 5.0
+SEED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """The result of one change."""
+
+    name: str
+    overlay: str
+    seconds: float
+    """How long the change took; the load ran all the time."""
+    failed: dict[str, int]
+    """Calls that got no answer, or an error, by what they got."""
+    audit: Audit
+
+
+def run(shop: KubernetesShop, name: str, folder: Path, change: Callable[[], None], clients: int = CLIENTS) -> Rollout:
+    """Send requests of some callers during the change, then audit."""
+    is_changing = True
+    plan = Plan(SEED, 0, 0.0, clients=clients, seconds=SECONDS_MIN)
+    with trial.loaded(shop, plan, folder, lambda: is_changing) as running:
+        started = time.monotonic()
+        try:
+            change()
+        finally:
+            is_changing = False
+            seconds = time.monotonic() - started
+            running.load.join(lambda: None)
+        failed = dict(running.ledger.broken)
+        shop.wait_all_ready()
+        return Rollout(name, shop.overlay, seconds, failed, running.audit([]))
+
+
+def table(rollouts: Sequence[Rollout]) -> str:
+    """Return one Markdown row for each change."""
+    lines = [
+        "| change | overlay | seconds | requests | failed calls | 201 / 202 | lost | paid twice |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for one in rollouts:
+        audit = one.audit
+        cells = (
+            *(one.name, one.overlay, f"{one.seconds:.0f}", audit.valid, sum(one.failed.values())),
+            *(f"{audit.created} / {audit.pending}", audit.lost, audit.counts["paid twice"]),
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
