@@ -15,6 +15,7 @@ from sidecart.kubernetes import kustomizations
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
 from tests import suites
+from tests.kubernetes import results
 from tests.kubernetes.cluster.cluster import Cluster
 from tests.kubernetes.shop import KubernetesShop
 from tests.suites import BASELINE, SHOWN, Outcome, Suite
@@ -32,14 +33,19 @@ PROGRAMS = ("etcd", "containerd", "runc", "iptables", "ipset", "nft", "conntrack
 @click.option(
     "--overlay", type=click.Choice([*OVERLAYS, "all"]), default="all", help="test this overlay only", show_default=True
 )
+@click.option(
+    "--reports", type=click.Path(file_okay=False, path_type=Path), help="write what the tests measure to this folder"
+)
 @click.option("--keep", is_flag=True, help="keep the cluster running after the tests, until Ctrl-C")
-def command(overlay: str, keep: bool) -> int:
+def command(overlay: str, reports: Path | None, keep: bool) -> int:
     """Run the end-to-end tests and faults on a Kubernetes of two nodes.
 
     It starts the control plane, the nodes and Dapr in namespaces of the kernel, without an engine
     and without a registry. FULL=1 injects more faults. The exit code is 1 if a test failed.
     """
     require()
+    if reports:
+        os.environ[results.FOLDER] = str(reports.resolve())
     deadline = stopped_by_signals()
     chosen = OVERLAYS if overlay == "all" else (overlay,)
     with Cluster(say, deadline, is_full=is_full()) as cluster:

@@ -13,6 +13,7 @@ import pytest
 
 from sidecart.launcher.topics import service_ids
 from tests.kubernetes import containers, overlay, rollout
+from tests.kubernetes.results import keep
 from tests.kubernetes.shop import KubernetesShop
 
 SERVICE = "order"
@@ -72,6 +73,7 @@ def test_the_order_service_scales_out_and_in_with_nothing_lost(scaled: Kubernete
 
     result = rollout.run(shop, "Order Service scaled by KEDA", tmp_path, stand_still, clients=CLIENTS)
 
+    keep(result, f"autoscaling-{shop.overlay}")
     print(f"\nat most {most} replicas\n{rollout.table([result])}\n{result.failed}")
     assert most > 1
     assert [] == result.audit.findings

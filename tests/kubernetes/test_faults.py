@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from sidecart.testkit.faults.report import fault_table, table
-from tests.kubernetes import trial
+from tests.kubernetes import results, trial
 from tests.kubernetes.shop import KubernetesShop
 
 FEW, MANY = 10, 30
@@ -20,6 +20,8 @@ def test_faults_of_a_cluster_lose_nothing_and_do_nothing_twice(shop: KubernetesS
 
     report = trial.run(shop, seed, number, tmp_path, print)
 
+    if folder := os.environ.get(results.FOLDER):
+        report.write(Path(folder))
     print(f"\n{table([report])}\n\n{fault_table([report])}")
     assert [] == report.audit.findings
     assert 0 == report.audit.lost

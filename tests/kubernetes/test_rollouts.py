@@ -14,6 +14,7 @@ from tests.kubernetes import overlay, rollout
 from tests.kubernetes.cluster.images import NEXT_IMAGE
 from tests.kubernetes.cluster.kubectl import Kubectl
 from tests.kubernetes.containers import APP, SIDECAR
+from tests.kubernetes.results import keep
 from tests.kubernetes.shop import KubernetesShop
 
 ROLLOUT_SECONDS = 300
@@ -44,6 +45,7 @@ def found() -> Iterator[list[rollout.Rollout]]:
     results: list[rollout.Rollout] = []
     yield results
     print(f"\n{rollout.table(results)}\n")
+    keep(results, f"rollouts-{overlay.chosen()}")
 
 
 @pytest.fixture

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 from sidecart.kubernetes import names
+from sidecart.launcher.topology import app_for_sidecar, app_of
+from tests.kubernetes.containers import APP, SIDECAR
 from tests.kubernetes.shop import KubernetesShop
 
 MIB = 1024 * 1024
@@ -17,10 +22,12 @@ UNITS = {"Mi": MIB, "Gi": 1024 * MIB, "Ki": 1024}
 class Usage:
     """One container."""
 
-    pod: str
+    app: str
     container: str
+    measured_at: str
     memory_bytes: int
     cpu_seconds: float
+    """Since the start of the container."""
     memory_request: str
     memory_limit: str
     cpu_request: str
@@ -33,12 +40,28 @@ class Usage:
         return int(number) * UNITS[unit]
 
 
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The cost of some orders on a cluster, and on the launcher."""
+
+    overlay: str
+    seconds_to_ready: float
+    """From the apply to the first answer of a ready gateway."""
+    orders: int
+    spent: dict[str, float]
+    """CPU seconds of the orders on the cluster by `app container`."""
+    launcher: dict[str, float]
+    """CPU seconds of as many orders on the launcher by process."""
+    containers: list[Usage]
+
+
 def measure(shop: KubernetesShop) -> list[Usage]:
-    """Return the use of each container of the shop that runs."""
-    limits = {}
+    """Return the use of each container of the shop that runs; each app has one replica."""
+    known = {}
     for pod in shop.kubectl.get("pods")["items"]:
+        app = pod["metadata"]["labels"][names.NAME_LABEL]
         for each in (*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])):
-            limits[pod["metadata"]["name"], each["name"]] = each.get("resources", {})
+            known[pod["metadata"]["name"], each["name"]] = app, each["resources"]
     found = []
     for node in shop.cluster.get("nodes")["items"]:
         path = f"/api/v1/nodes/{node['metadata']['name']}/proxy/stats/summary"
@@ -46,17 +69,32 @@ def measure(shop: KubernetesShop) -> list[Usage]:
             if pod["podRef"]["namespace"] != names.NAMESPACE:
                 continue
             for each in pod["containers"]:
-                known = limits.get((pod["podRef"]["name"], each["name"]))
-                if known and "memory" in each and "cpu" in each:
-                    found.append(_usage(pod["podRef"]["name"], each, known["requests"], known["limits"]))
-    return sorted(found, key=lambda one: (one.pod, one.container))
+                key = pod["podRef"]["name"], each["name"]
+                if key in known and "memory" in each and "cpu" in each:
+                    found.append(_usage(*known[key], each))
+    return sorted(found, key=lambda one: (one.app, one.container))
 
 
-def _usage(pod: str, stats: dict[str, dict[str, int]], requests: dict[str, str], limits: dict[str, str]) -> Usage:
+def measure_again(shop: KubernetesShop) -> list[Usage]:
+    """Return the use at a moment from now on: the kubelets measure every some seconds."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    found: list[Usage] = []
+
+    def is_newer() -> bool:
+        found[:] = measure(shop)
+        return all(one.measured_at > now for one in found)
+
+    shop.until(is_newer, "a new measurement of every container")
+    return found
+
+
+def _usage(app: str, resources: dict[str, dict[str, str]], stats: dict[str, Any]) -> Usage:
+    requests, limits = resources["requests"], resources["limits"]
     return Usage(
-        pod,
+        app,
         str(stats["name"]),
-        stats["memory"].get("workingSetBytes", 0),
+        str(stats["cpu"]["time"]),
+        int(stats["memory"].get("workingSetBytes", 0)),
         stats["cpu"].get("usageCoreNanoSeconds", 0) / 1e9,
         requests["memory"],
         limits["memory"],
@@ -65,16 +103,41 @@ def _usage(pod: str, stats: dict[str, dict[str, int]], requests: dict[str, str],
     )
 
 
-def table(found: Sequence[Usage]) -> str:
-    """Return one Markdown row for each container."""
+def spent(before: Sequence[Usage], after: Sequence[Usage]) -> dict[str, float]:
+    """Return the CPU seconds between two measurements by `app container`."""
+    at_first = {(one.app, one.container): one.cpu_seconds for one in before}
+    return {f"{one.app} {one.container}": one.cpu_seconds - at_first[one.app, one.container] for one in after}
+
+
+def table(result: Result) -> str:
+    """Return one Markdown row for each container, and one for all."""
     lines = [
-        "| pod, container | memory used | request | limit | CPU used (s) | request | limit |",
-        "|---|---|---|---|---|---|---|",
+        "| container | memory used | request | limit | CPU for an order (ms) | the launcher's | request | limit |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for one in found:
-        used = f"{one.memory_bytes / MIB:.0f} MiB"
+    launcher = _by_container(result.launcher)
+    for one in result.containers:
+        name = f"{one.app} {one.container}"
+        own = f"{_each(launcher[name], result):.2f}" if name in launcher else ""
         lines.append(
-            f"| {one.pod}, {one.container} | {used} | {one.memory_request} | {one.memory_limit} "
-            f"| {one.cpu_seconds:.1f} | {one.cpu_request} | {one.cpu_limit} |"
+            f"| {one.app}, {one.container} | {one.memory_bytes / MIB:.0f} MiB | {one.memory_request} "
+            f"| {one.memory_limit} | {_each(result.spent[name], result):.2f} | {own} "
+            f"| {one.cpu_request} | {one.cpu_limit} |"
         )
+    both = {"cluster": sum(result.spent.values()), "launcher": sum(result.launcher.values())}
+    here, there = (_each(each, result) for each in both.values())
+    lines.append(f"| all | | | | {here:.2f} | {there:.2f} | | |")
     return "\n".join(lines)
+
+
+def _by_container(processes: Mapping[str, float]) -> dict[str, float]:
+    """Return the CPU seconds of the launcher's apps and sidecars by the names of a cluster."""
+    found: dict[str, float] = defaultdict(float)
+    for name, seconds in processes.items():
+        replica = app_for_sidecar(name)
+        found[f"{app_of(replica or name)} {SIDECAR if replica else APP}"] += seconds
+    return found
+
+
+def _each(seconds: float, result: Result) -> float:
+    return 1000 * seconds / result.orders

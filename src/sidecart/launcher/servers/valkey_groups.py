@@ -29,6 +29,8 @@ class Group:
 def _raw(client: valkey.Valkey, stream: str) -> list[Any]:
     try:
         groups: Any = client.xinfo_groups(stream)  # the stub allows a coroutine
+    except valkey.exceptions.NoPermissionError:  # otherwise a missing right would look like nothing to do
+        raise
     except valkey.ResponseError:  # no such stream
         return []
     return list(groups)
