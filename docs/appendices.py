@@ -13,16 +13,24 @@ from collections.abc import Sequence
 
 from sidecart.launcher.project import root
 from sidecart.testkit.faults.report import Report, fault_table, table
+from tests.kubernetes import rollout, usage
 
 APPENDIX = root() / "docs" / "appendix"
-PAGES = (APPENDIX / "reliability-results.md", root() / "docs" / "explanation" / "delivery-guarantees.md")
+PAGES = (
+    APPENDIX / "reliability-results.md",
+    APPENDIX / "kubernetes-results.md",
+    root() / "docs" / "explanation" / "delivery-guarantees.md",
+)
+CLUSTER = APPENDIX / "kubernetes"
+"""The reports of `./sidecart test-kubernetes --reports`."""
 PLACE = re.compile(r"(<!-- table: ([a-z ]+) -->\n\n).*?(\n<!-- end -->)", re.DOTALL)
-KILLS = "kills"
+KILLS, ON_CLUSTER = "kills", "kubernetes"
 
 
 def reports() -> list[Report]:
     """Return the kept reports of fault runs."""
-    return [Report.read(path) for path in sorted((APPENDIX / "reliability").glob("*.json"))]
+    files = [*(APPENDIX / "reliability").glob("*.json"), *CLUSTER.glob(f"{ON_CLUSTER}-*.json")]
+    return [Report.read(path) for path in sorted(files)]
 
 
 def sums(runs: Sequence[Report]) -> str:
@@ -42,12 +50,18 @@ def sums(runs: Sequence[Report]) -> str:
 def tables() -> dict[str, str]:
     """Return each table by the name that the page gives it."""
     kills = [each for each in reports() if each.kind == KILLS]
-    others = [each for each in reports() if each.kind != KILLS]
+    cluster = [each for each in reports() if each.kind == ON_CLUSTER]
+    others = [each for each in reports() if each.kind not in (KILLS, ON_CLUSTER)]
+    rollouts = [*rollout.read("rollouts-*.json", CLUSTER), *rollout.read("autoscaling-*.json", CLUSTER)]
     return {
         "sums of kills": sums(kills),
         "runs of kills": table(kills),
         "targets of kills": fault_table(kills),
         "runs of other kinds": table(others),
+        "runs on a cluster": table(cluster),
+        "targets on a cluster": fault_table(cluster),
+        "rollouts": rollout.table(rollouts),
+        "usage": "\n\n".join(map(usage.table, usage.read("usage-*.json", CLUSTER))),
     }
 
 

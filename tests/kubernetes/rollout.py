@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -61,3 +62,13 @@ def table(rollouts: Sequence[Rollout]) -> str:
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
+
+
+def read(pattern: str, folder: Path) -> list[Rollout]:
+    """Return the kept results of the files that match."""
+    found: list[Rollout] = []
+    for path in sorted(folder.glob(pattern)):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        every = content if isinstance(content, list) else [content]
+        found += [Rollout(**{**each, "audit": Audit(**each["audit"])}) for each in every]
+    return found

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from sidecart.kubernetes import names
@@ -112,6 +113,9 @@ def spent(before: Sequence[Usage], after: Sequence[Usage]) -> dict[str, float]:
 def table(result: Result) -> str:
     """Return one Markdown row for each container, and one for all."""
     lines = [
+        f"{result.overlay}: {result.orders} orders; "
+        f"the gateway was ready {result.seconds_to_ready:.0f} s after the apply.",
+        "",
         "| container | memory used | request | limit | CPU for an order (ms) | the launcher's | request | limit |",
         "|---|---|---|---|---|---|---|---|",
     ]
@@ -141,3 +145,12 @@ def _by_container(processes: Mapping[str, float]) -> dict[str, float]:
 
 def _each(seconds: float, result: Result) -> float:
     return 1000 * seconds / result.orders
+
+
+def read(pattern: str, folder: Path) -> list[Result]:
+    """Return the kept results of the files that match."""
+    found = []
+    for path in sorted(folder.glob(pattern)):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found.append(Result(**{**content, "containers": [Usage(**each) for each in content["containers"]]}))
+    return found
