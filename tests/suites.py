@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ import click
 from sidecart.cli.run import stopped_by_signals
 from sidecart.launcher import proxy
 from sidecart.launcher.deadline import Deadline
-from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.errors import Interrupted, LaunchError
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from tests.kubernetes.cluster import programs
@@ -54,6 +55,7 @@ NOT_COVERED = (
     f"and in tests/unit: {', '.join((*SLOW_UNITS, MAIL))}"
 )
 PROGRESS_SECONDS = 30.0
+WAIT_SECONDS = 0.2
 # seconds; pytest lists the slowest tests at the end
 SLOWEST = ("--durations=10", "--durations-min=20")
 SHOWN = ("-v", "--capture=tee-sys")
@@ -231,10 +233,13 @@ class Suite:
 CONTAINERS = Suite("containers", [COMPOSE], {})
 
 
-def alone(suite: Suite) -> Outcome:
-    """Run one suite and show its output live."""
+def alone(suite: Suite, deadline: Deadline | None = None) -> Outcome:
+    """Run one suite and show its output live.
+
+    Raises Interrupted if a stop of the deadline is requested, after the suite has cleaned up.
+    """
     print(f"\n--- {suite.name}", flush=True)
-    return _run(suite, None)
+    return _run(suite, None, deadline)
 
 
 def in_parallel(suites: Sequence[Suite]) -> list[Outcome]:
@@ -257,7 +262,7 @@ def _progress(log: Path) -> str:
     return shares[-1] if shares else "0%"
 
 
-def _run(suite: Suite, log: Path | None) -> Outcome:
+def _run(suite: Suite, log: Path | None, deadline: Deadline | None = None) -> Outcome:
     started = time.monotonic()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sidecart-test-")))
@@ -265,9 +270,26 @@ def _run(suite: Suite, log: Path | None) -> Outcome:
         report = suite.report or folder / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", *SLOWEST, f"--junit-xml={report}", *suite.arguments]
         env = os.environ | dict(suite.env)
-        code = subprocess.run(command, cwd=root(), env=env, stdout=output, stderr=output, check=False).returncode
+        # in a session of its own Ctrl-C reaches it by the deadline only, and so once
+        own = deadline is not None
+        with subprocess.Popen(command, cwd=root(), env=env, stdout=output, stderr=output, start_new_session=own) as run:
+            code = _ended(run, deadline)
         tests, failed, skipped = _counts(report)
     return Outcome(suite.name, code, tests, failed, skipped, time.monotonic() - started)
+
+
+def _ended(run: subprocess.Popen[bytes], deadline: Deadline | None) -> int:
+    """Return the exit code of a suite; a stop of the deadline ends it as Ctrl-C does."""
+    if deadline is None:
+        return run.wait()
+    try:
+        while run.poll() is None:
+            deadline.pause(WAIT_SECONDS)
+    except Interrupted:
+        run.send_signal(signal.SIGINT)
+        run.wait()
+        raise
+    return run.returncode
 
 
 def _counts(report: Path) -> tuple[int, int, int]:

@@ -49,7 +49,7 @@ def command(overlay: str, reports: Path | None, keep: bool) -> int:
     deadline = stopped_by_signals()
     chosen = OVERLAYS if overlay == "all" else (overlay,)
     with Cluster(say, deadline, is_full=is_full()) as cluster:
-        code = suites.report(_outcomes(cluster, chosen), [])
+        code = suites.report(_outcomes(cluster, chosen, deadline), [])
         while keep:
             say(f"the cluster runs: export KUBECONFIG={cluster.kubectl.kubeconfig}")
             deadline.pause(KEEP_SECONDS)
@@ -73,18 +73,18 @@ def require() -> None:
 def outcomes(deadline: Deadline) -> list[Outcome]:
     """Run the suites of every overlay on a new cluster."""
     with Cluster(say, deadline, is_full=is_full()) as cluster:
-        return _outcomes(cluster, OVERLAYS)
+        return _outcomes(cluster, OVERLAYS, deadline)
 
 
-def _outcomes(cluster: Cluster, overlays: Sequence[str]) -> list[Outcome]:
+def _outcomes(cluster: Cluster, overlays: Sequence[str], deadline: Deadline) -> list[Outcome]:
     kubectl = cluster.kubectl
     known = {"SHOP": "kubernetes", "KUBECONFIG": str(kubectl.kubeconfig), "KUBECTL": str(kubectl.program)}
-    found = [suites.alone(Suite("one command on Kubernetes", (*SHOWN, ONE_COMMAND), known))]
+    found = [suites.alone(Suite("one command on Kubernetes", (*SHOWN, ONE_COMMAND), known), deadline)]
     for each in overlays:
         env = {**known, "BROKER": kustomizations.OVERLAYS[each].broker, "STORE": kustomizations.OVERLAYS[each].store}
         # the suites find a running shop, and use it
         with TemporaryDirectory() as folder, KubernetesShop(kubectl, each, Path(folder), say):
             # the end-to-end tests leave dead letters, which an audit would count
             for name, words in {"cluster": (*SHOWN, *IGNORED, FOLDER), "end to end": BASELINE}.items():
-                found.append(suites.alone(Suite(f"{name} on Kubernetes with {each}", words, env)))
+                found.append(suites.alone(Suite(f"{name} on Kubernetes with {each}", words, env), deadline))
     return found
