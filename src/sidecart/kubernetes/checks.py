@@ -140,6 +140,9 @@ def _pod(one: Workload) -> Iterator[str]:
         yield f"{one.place} needs runAsNonRoot and the seccompProfile RuntimeDefault"
     if one.pod.get("automountServiceAccountToken") is not False:
         yield f"{one.place} mounts a token of the API server"
+    for volume in one.pod.get("volumes", ()):
+        if "emptyDir" in volume and "sizeLimit" not in (volume["emptyDir"] or {}):
+            yield f"{one.place} has no sizeLimit of the emptyDir {volume['name']}"
     if one.name in app_ids() and not one.pod.get("topologySpreadConstraints"):
         yield f"{one.place} has no topologySpreadConstraints"
 

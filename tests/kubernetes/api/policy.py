@@ -44,21 +44,21 @@ class Finding:
 class Exceptions:
     """What the scan does not demand."""
 
-    off: Mapping[str, str]
+    checks: Mapping[str, str]
     """Maps a check to the reason why no object needs to pass it."""
     objects: Mapping[str, Mapping[str, str]]
     """Maps a check to the objects that need not pass it, and each of them to the reason."""
 
     def excuse(self, found: Finding) -> bool:
         """Return whether a finding is one that the file expects."""
-        return found.check in self.off or found.place in self.objects.get(found.check, {})
+        return found.check in self.checks or found.place in self.objects.get(found.check, {})
 
 
 @cache
 def exceptions() -> Exceptions:
     """Return the exceptions of the file."""
     content = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-    return Exceptions(content["off"], content["objects"])
+    return Exceptions(content["checks"], content["objects"])
 
 
 def checks() -> set[str]:

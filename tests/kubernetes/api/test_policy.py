@@ -21,6 +21,6 @@ def test_each_exception_excuses_something() -> None:
     found = [each for overlay in OVERLAYS for each in policy.scan(text(overlay_folder(overlay)))]
     expected = {(check, place) for check, places in excused.objects.items() for place in places}
 
-    assert excused.off.keys() | excused.objects.keys() <= policy.checks()
-    assert excused.off.keys() == {each.check for each in found} & excused.off.keys()
+    assert excused.checks.keys() | excused.objects.keys() <= policy.checks()
+    assert excused.checks.keys() == {each.check for each in found} & excused.checks.keys()
     assert expected == {(each.check, each.place) for each in found} & expected
