@@ -39,7 +39,7 @@ def _gateway(app: App) -> Iterator[Document]:
 
 
 def services(name: str, port: Mapping[str, Any]) -> Iterator[Document]:
-    """Return the Services of a StatefulSet: the one for its clients, and a headless one for its pods."""
+    """Return the Services of a StatefulSet: for its clients, and a headless one for its pods."""
     selected = names.selector(name)
     yield document("Service", name, spec={"selector": selected, "ports": [dict(port)]})
     yield document(

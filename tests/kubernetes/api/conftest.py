@@ -41,7 +41,7 @@ def definitions(deadline: Deadline) -> list[str]:
 def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
     """Return a kubectl for the API server.
 
-    The namespace exists already, so that its PodSecurity holds for every object that a test applies.
+    The namespace exists already, so that its PodSecurity holds for every applied object.
     """
     deadline = Deadline()
     files = definitions(deadline)

@@ -1,4 +1,4 @@
-"""The policy scan: what kube-score finds in rendered manifests, without what policy.yaml excuses."""
+"""The policy scan: the findings of kube-score in manifests that policy.yaml does not excuse."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Exceptions:
-    """What the scan does not demand."""
+    """The checks that some or all objects need not pass."""
 
     checks: Mapping[str, str]
     """Maps a check to the reason why no object needs to pass it."""

@@ -35,7 +35,7 @@ OLD = "run `./sidecart manifests`"
 def rules(project: Path, kubectl: Kubectl) -> list[str]:
     """Apply the project's rules, but for the comparison with the sources.
 
-    A mutant stands for a fault of the sources or of the generator, which would agree with the files.
+    A mutant stands for a fault of the sources or of the generator, which agrees with the files.
     """
     del kubectl
     return [line for line in checks.problems(checks.on_disk(project)) if not line.endswith(OLD)]
@@ -191,7 +191,7 @@ def test_a_mutant_fails(kubectl: Kubectl, tmp_path: Path, mutant: str, check: Ch
 
 @pytest.mark.parametrize("check", [rules, scan, api_server])
 def test_an_unchanged_copy_passes(kubectl: Kubectl, tmp_path: Path, check: Check) -> None:
-    """What a check finds in a mutant is the fault of the mutant."""
+    """Without a fault, no check finds one."""
     assert [] == check(copied(tmp_path), kubectl)
 
 

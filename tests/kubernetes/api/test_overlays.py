@@ -1,4 +1,4 @@
-"""Each overlay and option at a real API server: no unknown field, no warning, one apply is enough."""
+"""Overlays and options at a real API server: no unknown field, no warning, one apply is enough."""
 
 from __future__ import annotations
 
