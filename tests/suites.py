@@ -118,7 +118,8 @@ def test(broker: str, e2e_only: bool) -> int:
         else:
             waiting.append(Suite(f"e2e on {_label(env)}", [E2E], env))
     if not e2e_only:
-        _build_api_server()  # alone, because it takes minutes on a new machine, and other tests measure time
+        # alone, because it takes minutes on a new machine, and other tests measure time
+        _build_manifest_checkers()
         # busy on the CPU, while the end-to-end tests mostly wait
         waiting.insert(
             0, Suite("unit, contracts, simulation, manifests", [path for path in FAST if (root() / path).exists()], {})
@@ -177,10 +178,10 @@ def test_fast() -> int:
     return code
 
 
-def _build_api_server() -> None:
+def _build_manifest_checkers() -> None:
     if shutil.which("etcd") is None:
         raise LaunchError("etcd is not installed: run `make system-deps` on Debian or Ubuntu")
-    for program in (programs.API_SERVER, programs.KUBECTL):
+    for program in (programs.API_SERVER, programs.KUBECTL, programs.KUBE_SCORE):
         program.find(print, Deadline())
 
 

@@ -37,6 +37,7 @@ FINITE: Mapping[str, tuple[int, str]] = {
     ONE_SIDECAR: (0, r""),
     "./sidecart doctor --each tests/doctor/traps --env-file tests/doctor/sidecar.env": (1, r""),
     ".venv/bin/python -m pytest -q tests/unit/gateway": (0, r" passed in "),
+    ".venv/bin/python -m pytest -q tests/kubernetes/api": (0, r" passed in "),
     ".venv/bin/python -m pytest -q tests/contracts tests/unit/test_compose_file.py tests/unit/test_run_file.py": (
         0,
         r" passed in ",

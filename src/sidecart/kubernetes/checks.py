@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -52,11 +53,11 @@ class Workload:
         return found
 
 
-def on_disk() -> dict[str, str]:
-    """Return the texts of the files on disk, by path in the project."""
-    folder = root() / names.FOLDER
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(root())): path.read_text(encoding="utf-8") for path in files}
+def on_disk(project: Path | None = None) -> dict[str, str]:
+    """Return the texts of the files on disk, by path in the project or in a copy of it."""
+    project = project or root()
+    files = sorted(path for path in (project / names.FOLDER).rglob("*") if path.is_file())
+    return {str(path.relative_to(project)): path.read_text(encoding="utf-8") for path in files}
 
 
 def problems(texts: Mapping[str, str]) -> list[str]:
@@ -139,6 +140,9 @@ def _pod(one: Workload) -> Iterator[str]:
         yield f"{one.place} needs runAsNonRoot and the seccompProfile RuntimeDefault"
     if one.pod.get("automountServiceAccountToken") is not False:
         yield f"{one.place} mounts a token of the API server"
+    for volume in one.pod.get("volumes", ()):
+        if "emptyDir" in volume and "sizeLimit" not in (volume["emptyDir"] or {}):
+            yield f"{one.place} has no sizeLimit of the emptyDir {volume['name']}"
     if one.name in app_ids() and not one.pod.get("topologySpreadConstraints"):
         yield f"{one.place} has no topologySpreadConstraints"
 

@@ -65,6 +65,11 @@ def labels(name: str, kind: str) -> dict[str, str]:
     return {**selector(name), KIND_LABEL: kind}
 
 
+def pod_names_of(workload: str) -> str:
+    """Return the name of the headless Service that gives each pod of a StatefulSet its name."""
+    return f"{workload}-pods"
+
+
 def settings_of(app_id: str) -> str:
     """Return the name of the ConfigMap with an app's settings."""
     return f"{app_id}-settings"

@@ -13,7 +13,7 @@ from sidecart.kubernetes import names, network
 from sidecart.kubernetes.documents import Document, document, text
 from sidecart.kubernetes.pods import confined, resources, restricted, scratch
 from sidecart.kubernetes.workloads import REASONS as WORKLOAD_REASONS
-from sidecart.kubernetes.workloads import disruption_budget
+from sidecart.kubernetes.workloads import disruption_budget, services
 from sidecart.launcher.permissions import ADMINISTRATOR
 from sidecart.launcher.servers.postgres import CONNECTIONS_MAX
 from sidecart.launcher.servers.registry import BROKERS
@@ -137,18 +137,14 @@ def _server(trial: Trial) -> Iterator[Document]:
         "apps/v1",
         labels=names.labels(name, names.SERVER_KIND),
         spec={
-            "serviceName": name,
+            "serviceName": names.pod_names_of(name),
             "replicas": 1,
             "selector": {"matchLabels": names.selector(name)},
             "template": {"metadata": {"labels": names.labels(name, names.SERVER_KIND)}, "spec": _pod(trial)},
             "volumeClaimTemplates": [_claim()],
         },
     )
-    yield document(
-        "Service",
-        name,
-        spec={"selector": names.selector(name), "ports": [{"name": "server", "port": port, "targetPort": "server"}]},
-    )
+    yield from services(name, {"name": "server", "port": port, "targetPort": "server"})
     yield disruption_budget(name)
     yield from network.flow(name, network.SIDECARS, network.pods_of(name), [port])
     if name in BROKERS:

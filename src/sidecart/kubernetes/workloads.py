@@ -11,8 +11,6 @@ from sidecart.launcher.apps import App
 from sidecart.launcher.topics import GATEWAY
 
 REPLICAS = 2
-GOVERNING = f"{GATEWAY}-pods"
-"""The headless Service that gives each gateway a name."""
 
 REASONS = {
     "podManagementPolicy:": "The gateways do not wait for each other.",
@@ -33,12 +31,20 @@ def app_file(app: App) -> str:
 
 def _gateway(app: App) -> Iterator[Document]:
     yield from _identity(app.app_id)
-    selected = names.selector(app.app_id)
-    yield _workload("StatefulSet", app, {"serviceName": GOVERNING, "podManagementPolicy": "Parallel"})
-    port = {"name": "http", "port": names.APP_PORT, "targetPort": "http"}
-    yield document("Service", app.app_id, spec={"selector": selected, "ports": [port]})
-    yield document("Service", GOVERNING, spec={"clusterIP": "None", "selector": selected, "ports": [port]})
+    yield _workload(
+        "StatefulSet", app, {"serviceName": names.pod_names_of(app.app_id), "podManagementPolicy": "Parallel"}
+    )
+    yield from services(app.app_id, {"name": "http", "port": names.APP_PORT, "targetPort": "http"})
     yield disruption_budget(app.app_id)
+
+
+def services(name: str, port: Mapping[str, Any]) -> Iterator[Document]:
+    """Return the Services of a StatefulSet: for its clients, and a headless one for its pods."""
+    selected = names.selector(name)
+    yield document("Service", name, spec={"selector": selected, "ports": [dict(port)]})
+    yield document(
+        "Service", names.pod_names_of(name), spec={"clusterIP": "None", "selector": selected, "ports": [dict(port)]}
+    )
 
 
 def _service(app: App) -> Iterator[Document]:

@@ -1,55 +1,24 @@
-"""The overlays as kustomize renders them; kubectl does this without a cluster."""
+"""The content of the overlays, with and without options."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from sidecart.kubernetes import names
 from sidecart.kubernetes.kustomizations import OVERLAYS
-from sidecart.launcher.deadline import Deadline
-from sidecart.launcher.project import root
 from sidecart.launcher.topics import GATEWAY, app_ids, service_ids
-from tests.kubernetes.cluster import programs
+from tests.kubernetes.api.rendering import Objects, copied, objects, overlay_folder, with_options
 
 
-@cache
-def rendered(overlay: str) -> tuple[dict[str, Any], ...]:
-    """Return the objects of an overlay."""
-    return render(root() / names.FOLDER / "overlays" / overlay)
-
-
-def render(folder: Path) -> tuple[dict[str, Any], ...]:
-    """Return the objects of a folder."""
-    kubectl = programs.KUBECTL.find(print, Deadline())
-    made = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True, check=False)
-    assert 0 == made.returncode, made.stderr
-    return tuple(yaml.load_all(made.stdout, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-
-
-def with_options(tmp_path: Path, overlay: str, *options: str) -> tuple[dict[str, Any], ...]:
-    """Return the objects of an overlay with options, from a copy of the folder."""
-    copy = tmp_path / "kubernetes"
-    shutil.copytree(root() / names.FOLDER, copy)
-    own = copy / "own"
-    own.mkdir()
-    document = {"resources": [f"../overlays/{overlay}"], "components": [f"../options/{each}" for each in options]}
-    (own / "kustomization.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
-    return render(own)
-
-
-def by_name(found: tuple[dict[str, Any], ...], kind: str) -> dict[str, dict[str, Any]]:
+def by_name(found: Objects, kind: str) -> dict[str, dict[str, Any]]:
     """Return the objects of a kind by name."""
     return {each["metadata"]["name"]: each for each in found if each["kind"] == kind}
 
 
-def settings(found: tuple[dict[str, Any], ...], app_id: str) -> dict[str, str]:
+def settings(found: Objects, app_id: str) -> dict[str, str]:
     """Return the settings of an app from the ConfigMap that its pods name."""
     workload = (by_name(found, "Deployment") | by_name(found, "StatefulSet"))[app_id]
     [source] = workload["spec"]["template"]["spec"]["containers"][0]["envFrom"]
@@ -60,7 +29,7 @@ def settings(found: tuple[dict[str, Any], ...], app_id: str) -> dict[str, str]:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_an_overlay_has_every_app_and_one_of_each_resource(overlay: str) -> None:
     """Each object is there once, in the namespace."""
-    found = rendered(overlay)
+    found = objects(overlay_folder(overlay))
     keys = [(each["kind"], each["metadata"]["name"]) for each in found]
 
     assert len(keys) == len(set(keys))
@@ -73,7 +42,7 @@ def test_an_overlay_has_every_app_and_one_of_each_resource(overlay: str) -> None
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_a_trial_has_its_servers_and_other_settings_than_your_own(overlay: str) -> None:
     """Only the overlay `external` keeps two replicas and names no server in the cluster."""
-    found, chosen = rendered(overlay), OVERLAYS[overlay]
+    found, chosen = objects(overlay_folder(overlay)), OVERLAYS[overlay]
     stateful = by_name(found, "StatefulSet")
     servers = set(chosen.servers) if chosen.is_trial else set()
 
@@ -85,7 +54,7 @@ def test_a_trial_has_its_servers_and_other_settings_than_your_own(overlay: str) 
 
 def test_the_options_change_what_they_name(tmp_path: Path) -> None:
     """Autoscaling owns the replicas; monitoring and tracing reach the apps and the sidecars."""
-    found = with_options(tmp_path, "redis", "autoscale-redis", "monitoring", "tracing")
+    found = objects(with_options(copied(tmp_path), "redis", "autoscale-redis", "monitoring", "tracing"))
     workloads = by_name(found, "Deployment") | by_name(found, "StatefulSet")
     configurations = by_name(found, "Configuration").values()
 

@@ -99,6 +99,7 @@ KUBE_ROUTER = GoProgram(
     "kube-router", versions.KUBE_ROUTER, "kube-router", "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"
 )
 PAUSE = GoProgram("pause", versions.PAUSE, "pause", ".")
+KUBE_SCORE = GoProgram("kube-score", versions.KUBE_SCORE, "kube-score", "github.com/zegl/kube-score/cmd/kube-score")
 
 _KEDA = "github.com/kedacore/keda/v2"
 

@@ -116,6 +116,11 @@ MUTANTS: dict[str, tuple[str, Change, str]] = {
         lambda found: container(found)["resources"]["limits"].pop("memory"),
         "StatefulSet gateway has no memory in limits",
     ),
+    "no limit of temporary files": (
+        "base/order.yaml",
+        lambda found: one(found, "Deployment")["spec"]["template"]["spec"]["volumes"][0].update(emptyDir={}),
+        "Deployment order has no sizeLimit of the emptyDir tmp",
+    ),
     "a writable root file system": (
         "base/user.yaml",
         lambda found: container(found)["securityContext"].pop("readOnlyRootFilesystem"),
