@@ -32,7 +32,7 @@ class Trap(ThreadingHTTPServer):
         self.asked: list[str] = []
         """The paths of the requests."""
         self.document: dict[str, Any] = {}
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
     def url(self) -> str:

@@ -62,6 +62,8 @@ class BrokerTap(Sightings):
             channel = connection.channel()
             queue = str(channel.queue_declare("", exclusive=True).method.queue)
             for topic in read_topics():
+                # as sidecars declare it; some topics have no reader, and so no exchange before the first event
+                channel.exchange_declare(topic, "fanout", durable=True)
                 channel.queue_bind(queue, topic)
             self._ready.set()
             for method, _, body in channel.consume(queue, auto_ack=True, inactivity_timeout=READ_MS / 1000):

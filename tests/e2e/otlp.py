@@ -44,7 +44,7 @@ class Receiver:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, name="otlp", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), name="otlp", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:

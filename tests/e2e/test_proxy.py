@@ -46,7 +46,7 @@ class Gateway(BaseHTTPRequestHandler):
 def gateway() -> Iterator[ThreadingHTTPServer]:
     """Start a fake gateway."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
 

@@ -93,7 +93,7 @@ class Echo(BaseHTTPRequestHandler):
 def test_requests_carry_the_token() -> None:
     """The status and body of an error response are returned as well."""
     with HTTPServer(("127.0.0.1", 0), Echo) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         ask = probes.asking(f"http://127.0.0.1:{server.server_port}/")
         answers = [ask("/a", "secret"), ask("/a", ""), ask("/teapot", "")]

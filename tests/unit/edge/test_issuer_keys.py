@@ -214,7 +214,7 @@ class Handler(BaseHTTPRequestHandler):
 def url() -> Iterator[str]:
     """The address of a server."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
