@@ -15,12 +15,11 @@ import os
 import sys
 from collections.abc import Mapping
 
-from sidecart.chassis.settings import SettingError, text
+from sidecart.chassis.settings import SettingError, choice, text
 from sidecart.issuer.tokens import ISSUER
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.servers import rabbitmq, valkey
-from sidecart.launcher.servers.addresses import host_and_port, with_login
-from sidecart.launcher.servers.brokers import BROKERS, VALKEY
+from sidecart.launcher.servers.addresses import host_and_port
+from sidecart.launcher.servers.brokers import BROKERS
 from sidecart.launcher.servers.rabbitmq_keeper import TOKENS as SIDECAR_TOKENS
 from sidecart.launcher.servers.rabbitmq_keeper import tokens_of
 from sidecart.launcher.topology import app_of, replica_names, sidecar_of
@@ -61,13 +60,7 @@ def _token(environ: Mapping[str, str], setting: str, app_id: str) -> str:
 
 def _broker_address(environ: Mapping[str, str]) -> str:
     """Return the address of the broker with the page's login."""
-    broker = BROKERS.get(text(environ, "BROKER"))
-    if broker is None:
-        raise SettingError("BROKER", f"is not one of {', '.join(BROKERS)}")
-    if broker is VALKEY:
-        login = (text(environ, name) for name in (valkey.USERNAME, valkey.PASSWORD))
-        return with_login(text(environ, valkey.ENV), *login)
-    return text(environ, rabbitmq.ENV)
+    return BROKERS[choice(environ, "BROKER", tuple(BROKERS), "")].address_from(environ)
 
 
 def main() -> None:

@@ -50,7 +50,7 @@ class Settings:
     hosts: Mapping[str, str]
     """The host of each process that does not run on this machine."""
     host: str = LOOPBACK
-    """The address that the page listens on. Everyone with its key can use the page's actions."""
+    """The address that the page listens on. A caller with the key can use the page's actions."""
     dapr_host: str = LOOPBACK
     grace_seconds: int = GRACE_SECONDS
     currency: Currency = DEFAULT
