@@ -133,10 +133,10 @@ def dry_run(stack: Stack, login: str, *words: str) -> str:
 def ordered(stack: Stack) -> str:
     """Place an order that cannot be paid; return its id."""
     stack.until(lambda: registered(stack) != "", "a registration")
-    body = {"user_id": registered(stack).rpartition("/")[2], "items": [TEA]}
-    answer = httpx.post(
-        f"{stack.url}/order/create", json=body, trust_env=False, timeout=SECONDS_MAX, auth=acting(SIGNING_KEY)
-    )
+    auth = acting(SIGNING_KEY)
+    with httpx.Client(base_url=stack.url, trust_env=False, timeout=SECONDS_MAX, auth=auth) as http:
+        user = http.post("/user/register", json={"email": new_address(), "name": "Ann"})
+        answer = http.post("/order/create", json={"user_id": user.json()["user_id"], "items": [TEA]})
     assert answer.status_code in (201, 202), answer.text  # a name query may be late
     return str(answer.headers["location"]).rpartition("/")[2]
 
