@@ -300,12 +300,18 @@ def test_the_proxy_has_the_configuration_of_the_launcher() -> None:
 
 
 def test_the_gateways_trust_their_proxy(secrets: Path) -> None:
-    """Its address is fixed, in the subnet of its network; otherwise all callers share a limit."""
-    address = interpolated(SERVICES["proxy"]["networks"]["entrance"]["ipv4_address"])
-    [subnet] = [interpolated(each["subnet"]) for each in COMPOSE["networks"]["entrance"]["ipam"]["config"]]
+    """Its address is fixed, in the subnet of its network; otherwise all callers share a limit. No
+    gateway gets it, because their addresses are of another part.
+    """
+    address = ipaddress.ip_address(interpolated(SERVICES["proxy"]["networks"]["entrance"]["ipv4_address"]))
+    [pool] = COMPOSE["networks"]["entrance"]["ipam"]["config"]
+    subnet, others = (ipaddress.ip_network(interpolated(pool[name])) for name in ("subnet", "ip_range"))
 
-    assert ipaddress.ip_address(address) in ipaddress.ip_network(subnet)
-    assert address in settings.read(environment("gateway", secrets)).trusted_proxies
+    assert address in subnet
+    assert address not in others
+    assert {*others} < {*subnet}
+    assert len(proxy.CONTAINERS) < others.num_addresses - 1
+    assert str(address) in settings.read(environment("gateway", secrets)).trusted_proxies
 
 
 def test_the_keeper_knows_the_number_of_gateways() -> None:
