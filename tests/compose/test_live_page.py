@@ -195,7 +195,7 @@ def consumers(stack: Stack, broker: str) -> list[str]:
 
 
 def expiring(stack: Stack) -> set[str]:
-    """Return the queues that RabbitMQ deletes if no consumer reads them."""
-    words = ["rabbitmqctl", "-q", "--no-table-headers", "list_queues", "name", "effective_policy_definition"]
+    """Return the queues with the policy by which RabbitMQ deletes those without a consumer."""
+    words = ["rabbitmqctl", "-q", "--no-table-headers", "list_queues", "name", "policy"]
     lines = stack.engine.podman("exec", stack.container("rabbitmq"), *words).splitlines()
-    return {line.split()[0] for line in lines if "expires" in line}
+    return {line.split()[0] for line in lines if line.split()[1:] == [MONITOR]}
