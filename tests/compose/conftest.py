@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +13,7 @@ from sidecart.launcher.programs import cache_folder
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from tests.compose import images
 from tests.compose.engine import Engine
-from tests.compose.stack import FOLDER, services
+from tests.compose.stack import FOLDER, SECRETS, services
 
 
 @pytest.fixture(scope="module")
@@ -32,3 +34,13 @@ def engine() -> Iterator[Engine]:
         assert "" == engine.podman("volume", "ls", "--quiet")
         assert ["podman"] == engine.podman("network", "ls", "--format", "{{.Name}}").split()
         engine.podman("image", "prune", "--force")  # the layers of older builds
+
+
+@pytest.fixture(scope="module")
+def secrets() -> Iterator[None]:
+    """Create the secrets with make-secrets; keep existing ones."""
+    was_there = SECRETS.exists()
+    subprocess.run([FOLDER / "make-secrets"], check=True)
+    yield
+    if not was_there:
+        shutil.rmtree(SECRETS)

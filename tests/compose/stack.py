@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +24,8 @@ from tests.compose.engine import Engine, EngineError
 
 FOLDER = root() / "tye-or-compose"
 FILE = FOLDER / "docker-compose.yml"
+SECRETS = FOLDER / "secrets"
+"""make-secrets writes into it."""
 SECONDS_MAX = 180
 DOWN_TIMES_MAX = 3
 
@@ -55,7 +58,7 @@ class Stack:
         self.services = services(broker, store, *profiles)
         self.deadline = Deadline()
         self._project = f"sidecart-test-{os.getpid()}"
-        self._ports = {"PORT": free_port(), "MAIL_PORT": free_port(), "PROXY_PORT": free_port()}
+        self._ports = {name: free_port() for name in ("PORT", "MAIL_PORT", "PROXY_PORT", "LIVE_PORT")}
         gateways = str(len(proxy.CONTAINERS)) if "gateways" in profiles else "1"
         self._env = {
             "BROKER": broker,
@@ -81,6 +84,12 @@ class Stack:
     def mail_url(self) -> str:
         """The mail catcher's address."""
         return f"http://127.0.0.1:{self._ports['MAIL_PORT']}"
+
+    @property
+    def page_url(self) -> str:
+        """The address of the live page with its key, as page-address prints it."""
+        words, env = [FOLDER / "page-address"], {**os.environ, "LIVE_PORT": str(self._ports["LIVE_PORT"])}
+        return subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout.strip()
 
     def __enter__(self) -> Self:
         try:

@@ -5,10 +5,8 @@ with crashes.
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -20,21 +18,12 @@ from sidecart.launcher import proxy
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.topics import app_ids
 from tests.compose.engine import Engine, EngineError
-from tests.compose.stack import FILE, FOLDER, SECONDS_MAX, Stack
+from tests.compose.stack import FILE, FOLDER, SECONDS_MAX, SECRETS, Stack
 from tests.e2e.first_events import LONG_SECONDS
 
-SECRETS = FOLDER / "secrets"
+pytestmark = pytest.mark.usefixtures("secrets")
+
 SIGNING_KEY = SECRETS / "token-issuer.pem"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def secrets() -> Iterator[None]:
-    """Create the secrets with make-secrets; keep existing ones."""
-    was_there = SECRETS.exists()
-    subprocess.run([FOLDER / "make-secrets"], check=True)
-    yield
-    if not was_there:
-        shutil.rmtree(SECRETS)
 
 
 @pytest.mark.parametrize(("broker", "store"), [("redis", "redis"), ("rabbitmq", "postgres")])

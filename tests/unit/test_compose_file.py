@@ -33,14 +33,15 @@ from sidecart.launcher.dapr_release import VERSION
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.identities import SENTRY_ID, TOKEN_SECONDS, identity_of, mtls_flags
 from sidecart.launcher.permissions import ADMINISTRATOR
-from sidecart.launcher.project import root
+from sidecart.launcher.project import PROJECT_FILE, declared_text, root
 from sidecart.launcher.servers import rabbitmq, valkey
-from sidecart.launcher.servers.login_templates import KEEPER, templates
+from sidecart.launcher.servers.login_templates import KEEPER, POSTGRES, templates
 from sidecart.launcher.servers.rabbitmq_keeper import TOKENS, tokens_of
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from sidecart.launcher.sidecar import Sidecar
-from sidecart.launcher.topics import app_ids
+from sidecart.launcher.topics import MONITOR, app_ids
 from sidecart.launcher.topology import app_of
+from sidecart.monitor.containers import APP_TOKENS
 
 FOLDER = root() / "tye-or-compose"
 FILE = "tye-or-compose/docker-compose.yml"
@@ -52,8 +53,11 @@ GATEWAYS = [name for name in proxy.CONTAINERS if name != "gateway"]
 OBSERVERS = {"metrics": ("prometheus", "grafana"), "traces": ("jaeger",), "mailpit": ("mailpit",)}
 """Containers of other projects, by the profile that starts them."""
 ADDED = [name for names_of_profile in OBSERVERS.values() for name in names_of_profile]
-SINGLE = ("proxy", "sentry", "issuer", "mail", "keeper")
-ALL_SIDECARS = [*SIDECARS.values(), *(f"{name}-dapr" for name in GATEWAYS)]
+SINGLE = ("proxy", "sentry", "issuer", "mail", "keeper", MONITOR)
+PAGE_SIDECAR = f"{MONITOR}-dapr"
+ALL_SIDECARS = [*SIDECARS.values(), *(f"{name}-dapr" for name in GATEWAYS), PAGE_SIDECAR]
+LOGINS = {**SIDECARS, MONITOR: PAGE_SIDECAR}
+"""The sidecars that have a login, an identity and a token pair of their own."""
 SERVERS = ("redis", "rabbitmq", "postgres")
 DOCKERFILE = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
 PINNED = re.compile(r"(postgres:\d+|[\w./-]+:v?\d+\.\d+)\.\d+(-[\w.-]+)?(@sha256:[0-9a-f]{64})?")
@@ -95,7 +99,7 @@ def flags(words: list[str]) -> set[tuple[str, str]]:
 
 def flag(app_id: str, name: str) -> str:
     """Return the value of a flag in a sidecar's command."""
-    [value] = [value for each, value in flags(SERVICES[SIDECARS[app_id]]["command"]) if each == name]
+    [value] = [value for each, value in flags(SERVICES[LOGINS[app_id]]["command"]) if each == name]
     return value
 
 
@@ -147,8 +151,8 @@ def environment(name: str, folder: Path) -> dict[str, str]:
 
 
 def test_the_file_has_every_process_of_the_shop() -> None:
-    """The services are the apps, a sidecar each, sentry, the token issuer, the servers, the mail
-    and the keeper.
+    """The services are the apps, a sidecar each, sentry, the token issuer, the servers, the mail,
+    the keeper and the live page.
     """
     expected = {*app_ids(), *GATEWAYS, *ALL_SIDECARS, *SERVERS, *ADDED, *SINGLE}
 
@@ -296,12 +300,18 @@ def test_the_proxy_has_the_configuration_of_the_launcher() -> None:
 
 
 def test_the_gateways_trust_their_proxy(secrets: Path) -> None:
-    """Its address is fixed, in the subnet of its network; otherwise all callers share a limit."""
-    address = interpolated(SERVICES["proxy"]["networks"]["entrance"]["ipv4_address"])
-    [subnet] = [interpolated(each["subnet"]) for each in COMPOSE["networks"]["entrance"]["ipam"]["config"]]
+    """Its address is fixed, in the subnet of its network; otherwise all callers share a limit. No
+    gateway gets it, because their addresses are of another part.
+    """
+    address = ipaddress.ip_address(interpolated(SERVICES["proxy"]["networks"]["entrance"]["ipv4_address"]))
+    [pool] = COMPOSE["networks"]["entrance"]["ipam"]["config"]
+    subnet, others = (ipaddress.ip_network(interpolated(pool[name])) for name in ("subnet", "ip_range"))
 
-    assert ipaddress.ip_address(address) in ipaddress.ip_network(subnet)
-    assert address in settings.read(environment("gateway", secrets)).trusted_proxies
+    assert address in subnet
+    assert address not in others
+    assert {*others} < {*subnet}
+    assert len(proxy.CONTAINERS) < others.num_addresses - 1
+    assert str(address) in settings.read(environment("gateway", secrets)).trusted_proxies
 
 
 def test_the_keeper_knows_the_number_of_gateways() -> None:
@@ -383,17 +393,21 @@ def test_mail_goes_to_the_catcher() -> None:
 
 @pytest.mark.parametrize("app_id", app_ids())
 def test_only_its_own_sidecar_reaches_an_app(app_id: str) -> None:
-    """An app shares its private network with its sidecar only, unless a profile adds observers;
+    """An app shares its private network with its sidecar only, unless a profile adds observers or
+    the live page;
     servers and sidecars use a network without apps.
     """
-    assert {app_id, SIDECARS[app_id]} == {name for name in members(app_id) if name not in ADDED}
+    page = {MONITOR} - ({MONITOR} if app_id == "gateway" else set())  # it reaches gateways elsewhere
+    assert {app_id, SIDECARS[app_id], *page} == {name for name in members(app_id) if name not in ADDED}
     assert {"prometheus", "jaeger"} == members(app_id) & set(ADDED)
     assert {app_id, "mesh"} == set(SERVICES[SIDECARS[app_id]]["networks"])
     assert "mesh" not in SERVICES[app_id]["networks"]
 
 
 def test_the_gateway_accepts_the_tokens_of_the_local_issuer(secrets: Path) -> None:
-    """It reads the keys at the issuer, which only the gateway reaches, and which has one secret."""
+    """It reads the keys at the issuer, which only the gateways and the live page reach. The page
+    has the issuer's secret too, because it acts for every caller.
+    """
     given = SERVICES["gateway"]["environment"]
     own = {name: re.sub(r"\$\{\w+:?-([^}]*)\}", r"\1", value) for name, value in given.items()}
     auth, command = read_auth(own), SERVICES["issuer"]["command"]
@@ -405,8 +419,8 @@ def test_the_gateway_accepts_the_tokens_of_the_local_issuer(secrets: Path) -> No
     assert f"http://issuer:{command[command.index('--port') + 1]}{keys.JWKS_PATH}" == auth.jwks_url
     assert f"/run/secrets/{secret}" == command[command.index("--keys") + 1]
     assert (claims["iss"], claims["aud"]) == (auth.issuer, auth.audience)
-    assert {*proxy.CONTAINERS, "issuer"} == members("issuer")
-    assert ["issuer"] == [name for name, each in SERVICES.items() if secret in each.get("secrets", [])]
+    assert {*proxy.CONTAINERS, "issuer", MONITOR} == members("issuer")
+    assert ["issuer", MONITOR] == [name for name, each in SERVICES.items() if secret in each.get("secrets", [])]
 
 
 def test_few_containers_publish_ports() -> None:
@@ -414,7 +428,7 @@ def test_few_containers_publish_ports() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     open_networks = {name for name, network in COMPOSE["networks"].items() if not network.get("internal")}
 
-    assert {"gateway", "proxy", "mail", "grafana", "jaeger", "mailpit"} == set(published)
+    assert {"gateway", "proxy", "mail", "grafana", "jaeger", "mailpit", MONITOR} == set(published)
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
     assert {"front"} == open_networks
     assert set(published) == members("front")
@@ -510,11 +524,12 @@ def test_every_container_is_limited(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in SERVICES if name not in ADDED])
 def test_every_container_has_the_limits_of_the_manifests(name: str) -> None:
-    """Memory and CPU; a sidecar and the proxy have those of an app, sentry and the keeper those of
-    the issuer.
+    """Memory and CPU; a sidecar, the proxy and the live page have those of an app, sentry and the
+    keeper those of the issuer.
     """
     limits = manifest_limits()
-    others = {"sentry": "issuer", "keeper": "issuer"} | dict.fromkeys(("proxy", *GATEWAYS, *app_ids()), "gateway")
+    of_an_app = ("proxy", MONITOR, *GATEWAYS, *app_ids())
+    others = {"sentry": "issuer", "keeper": "issuer"} | dict.fromkeys(of_an_app, "gateway")
     service = name.removesuffix("-dapr")
     expected = limits[others.get(service, service)]
     cpus = str(expected["cpu"])
@@ -607,14 +622,14 @@ def test_secrets_are_new_each_time_and_readable_by_their_owner_only(secrets: Pat
 
 
 def test_each_app_has_its_own_tokens(secrets: Path) -> None:
-    """The token of one app opens no other app; the keeper has the tokens of all sidecars."""
+    """The token of one app opens no other app; the keeper has the tokens of the apps' sidecars."""
     made = by_file(secrets)
     tokens = [token for (_, name), token in made.items() if name.endswith("_API_TOKEN")]
     sidecars = {app_id: made[f"{app_id}.env", "DAPR_API_TOKEN"] for app_id in app_ids()}
 
-    assert 2 * len(app_ids()) == len(set(tokens)) == len(tokens)
+    assert 2 * len(LOGINS) == len(set(tokens)) == len(tokens)
     assert sidecars == tokens_of(made["keeper.env", TOKENS])
-    for name in (*app_ids(), *SIDECARS.values()):
+    for name in (*app_ids(), *LOGINS.values()):
         own = {file for file in env_files(name) if file.endswith(".env") and file.startswith("secrets/")}
         app_id = name.removesuffix("-dapr")
         servers = {f"secrets/{app_id}-servers.env"} if name != app_id else set()
@@ -625,7 +640,7 @@ def test_each_app_has_its_own_login_at_the_servers(secrets: Path) -> None:
     """The servers know all passwords, each sidecar its own, and an app none."""
     made = by_file(secrets)
     known = dict(pair.split("=") for pair in made["servers.env", "PASSWORDS"].split(","))
-    logins = [*app_ids(), ADMINISTRATOR, KEEPER]
+    logins = [*LOGINS, ADMINISTRATOR, KEEPER]
 
     assert set(logins) == set(known)
     assert len(set(known.values())) == len(logins)
@@ -653,7 +668,9 @@ def test_the_servers_fill_the_passwords_in(secrets: Path, tmp_path: Path) -> Non
         assert "server --flag unset" == done.stdout.strip()
         assert not re.search(r"@[\w-]+@", text)
         assert 0o600 == stat.S_IMODE(made.stat().st_mode)
-        assert all(pair.split("=")[1] in text for pair in env["PASSWORDS"].split(",") if "keeper" not in pair)
+        absent = {KEEPER, MONITOR} if template == POSTGRES else {KEEPER}  # neither has records
+        known = dict(pair.split("=") for pair in env["PASSWORDS"].split(","))
+        assert [] == [login for login in known.keys() - absent if known[login] not in text]
 
 
 def test_no_server_accepts_a_caller_without_a_login() -> None:
@@ -726,9 +743,9 @@ def test_a_new_app_gets_its_tokens_and_the_others_keep_theirs(secrets: Path, tmp
     }
     assert new == after.keys() - before.keys()
     assert 7 == len(new)
-    assert {("keeper.env", TOKENS), ("servers.env", "PASSWORDS")} == {
-        place for place in before if before[place] != after[place]
-    }
+    changed = {place for place in before if before[place] != after[place]}
+    page = {("live-page.env", APP_TOKENS), ("live-page.env", TOKENS)}
+    assert {("keeper.env", TOKENS), ("servers.env", "PASSWORDS"), *page} == changed
     assert after["servers.env", "PASSWORDS"].endswith(f",bonus={after['bonus-servers.env', valkey.PASSWORD]}")
     assert after["bonus.env", "DAPR_API_TOKEN"] == tokens_of(after["keeper.env", TOKENS])["bonus"]
 
@@ -736,7 +753,7 @@ def test_a_new_app_gets_its_tokens_and_the_others_keep_theirs(secrets: Path, tmp
 def test_each_sidecar_has_the_identity_of_its_app_only(secrets: Path) -> None:
     """Its token is signed by the key that sentry knows, and names its app; it lives for years."""
     keys = KeySet.import_key_set(json.loads((secrets / "jwks.json").read_text("ascii")))
-    for app_id, name in SIDECARS.items():
+    for app_id, name in LOGINS.items():
         [secret] = SERVICES[name]["secrets"]
         token = (secrets.parent / COMPOSE["secrets"][secret]["file"]).read_text("ascii")
         claims = jwt.decode(token, keys, algorithms=["RS256"]).claims
@@ -785,15 +802,15 @@ def test_sidecars_resolve_each_other_by_container_name() -> None:
     """The resolver maps each app-id to a service name of the file."""
     document = yaml.safe_load((FOLDER / "names.yaml").read_text(encoding="utf-8"))
     template = document["spec"]["nameResolution"]["configuration"]["template"]
-    found = {app_id: template.replace("{{.ID}}", app_id).partition(":")[0] for app_id in app_ids()}
+    found = {app_id: template.replace("{{.ID}}", app_id).partition(":")[0] for app_id in LOGINS}
 
-    assert SIDECARS == found
+    assert LOGINS == found
     assert 1 == len({flag(app_id, "--dapr-internal-grpc-port") for app_id in app_ids()})
 
 
 def test_the_image_has_the_files_that_the_apps_read() -> None:
     """The image includes contracts/ and the broker descriptions, from which the gateway builds its
-    documents.
+    documents, and the words of the live page.
     """
     allowed = (root() / ".dockerignore").read_text(encoding="utf-8").splitlines()
     copied = re.findall(r"^COPY (\w+) (\w+)$", DOCKERFILE, re.MULTILINE)
@@ -801,6 +818,9 @@ def test_the_image_has_the_files_that_the_apps_read() -> None:
 
     assert read <= {target for source, target in copied if source == target}
     assert read <= {line.removeprefix("!") for line in allowed if line.startswith("!")}
+    for file in (PROJECT_FILE, declared_text("live_page")):
+        assert f"!{file}" in allowed
+        assert re.search(rf"^COPY (.* )?{re.escape(file)} ", DOCKERFILE, re.MULTILINE)
 
 
 def pins(lock: str) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import click
 
-from sidecart.launcher import access_control, topic_scopes
+from sidecart.launcher import access_control, monitor, topic_scopes
 from sidecart.launcher.apps import read_apps
 from sidecart.launcher.consistency import application_of
 from sidecart.launcher.project import make_importable, root
@@ -12,8 +12,8 @@ from sidecart.launcher.servers.login_templates import POSTGRES, RABBITMQ, REDIS,
 @click.command(
     "scopes",
     epilog="The sidecars and the servers enforce them. `sidecart run` derives all at each start; `dapr run` and "
-    f"containers read {topic_scopes.FILE}, and containers read {access_control.FILE}, {REDIS}, {RABBITMQ} and "
-    f"{POSTGRES}.",
+    f"containers read {topic_scopes.FILE}, and containers read {access_control.FILE}, "
+    f"{monitor.CONTAINERS_FILE}, {REDIS}, {RABBITMQ} and {POSTGRES}.",
 )
 @click.option("--check", is_flag=True, help="change no file; exit with 1 if one would change")
 def command(check: bool) -> int:
@@ -24,7 +24,12 @@ def command(check: bool) -> int:
     """
     make_importable()
     access = access_control.file_text(application_of(read_apps()))
-    wanted = {topic_scopes.FILE: topic_scopes.file_text(), access_control.FILE: access, **templates()}
+    wanted = {
+        topic_scopes.FILE: topic_scopes.file_text(),
+        access_control.FILE: access,
+        monitor.CONTAINERS_FILE: monitor.container_configuration(),
+        **templates(),
+    }
     code = 0
     for name, text in wanted.items():
         file = root() / name

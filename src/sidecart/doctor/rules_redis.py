@@ -9,6 +9,7 @@ from sidecart.doctor.dapr_values import duration_ms, number, signed
 from sidecart.doctor.findings import Violation
 from sidecart.doctor.resources import Component
 from sidecart.doctor.sidecar_config import SidecarConfig
+from sidecart.launcher.topics import MONITOR
 
 LENGTH_MIN = 100_000
 """At hundreds of events a second, a shorter stream trims unread events after minutes of outage."""
@@ -33,7 +34,13 @@ def no_password(config: SidecarConfig) -> Iterator[Violation]:
 
 
 def no_inbound_retry(config: SidecarConfig) -> Iterator[Violation]:
-    """`processMessage` sends XACK even when the handler returns an error."""
+    """`processMessage` sends XACK even when the handler returns an error.
+
+    The live page shows events and keeps none. A policy without a limit would deliver an event to a
+    closed page forever (ADR 30).
+    """
+    if config.starts and all(start.app_id == MONITOR for start in config.starts):
+        return
     for each in config.pubsubs("redis"):
         if each.is_read and config.retry_of(each) is None and not config.keeps_dead_letters(each):
             what = f"no inbound retry for {each.name}: an event that fails once (a 500, a refused connection) is lost"

@@ -51,8 +51,22 @@ def grace_seconds(environ: Mapping[str, str]) -> int:
     return whole(environ, "GRACE_SECONDS", 0, GRACE_SECONDS_MAX, GRACE_SECONDS)
 
 
+CONTAINERS_FILE = "tye-or-compose/monitor.yaml"
+"""The Configuration of the page's sidecar for containers, as `sidecart scopes` writes it."""
+
+
 def write_configuration(config: Path) -> None:
     """Write the Configuration of the page's sidecar, by which the page may only subscribe."""
+    config.write_text(configuration(), encoding="utf-8")
+
+
+def container_configuration() -> str:
+    """Return the content of `CONTAINERS_FILE`."""
+    return f"# Written by `sidecart scopes`: the calls that the live page's sidecar allows.\n{configuration()}"
+
+
+def configuration() -> str:
+    """Return the Configuration of the page's sidecar."""
     allowed = [
         {"name": "subscribe", "version": "v1alpha1", "protocol": "grpc"},
         {"name": "metadata", "version": "v1.0", "protocol": "http"},
@@ -63,7 +77,7 @@ def write_configuration(config: Path) -> None:
         "metadata": {"name": NAME},
         "spec": {"api": {"allowed": allowed}},
     }
-    config.write_text(yaml.safe_dump(document), encoding="utf-8")
+    return yaml.safe_dump(document)
 
 
 def resources(folders: Sequence[Path]) -> tuple[Path, ...]:

@@ -6,9 +6,11 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
+from sidecart.chassis.settings import LOOPBACK
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.topology import sidecar_of
 
@@ -16,9 +18,15 @@ SECONDS_MAX = 10.0
 
 
 class RunningState:
-    """The state of the services; `ports` and `tokens` are those of `<app-id>-sidecar`."""
+    """The state of the services; `ports` and `tokens` are those of `<app-id>-sidecar`.
 
-    def __init__(self, ports: Mapping[str, int], tokens: Mapping[str, str]) -> None:
+    `hosts` names the sidecars that do not run on this machine.
+    """
+
+    def __init__(
+        self, ports: Mapping[str, int], tokens: Mapping[str, str], hosts: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self._hosts = hosts
         self._ports = ports
         self._tokens = tokens
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -59,7 +67,7 @@ class RunningState:
     ) -> tuple[int, bytes, str | None]:
         sidecar = sidecar_of(service)
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self._ports[sidecar]}{path}",
+            f"http://{self._hosts.get(sidecar, LOOPBACK)}:{self._ports[sidecar]}{path}",
             body,
             {"content-type": "application/json", "dapr-api-token": self._tokens[sidecar], **(headers or {})},
         )

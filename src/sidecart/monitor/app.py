@@ -21,7 +21,7 @@ from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.edge.problems import Problem
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.running_state import RunningState
-from sidecart.launcher.servers.registry import BROKERS
+from sidecart.launcher.servers.brokers import BROKERS
 from sidecart.launcher.topics import app_ids, service_ids
 from sidecart.monitor.dead_letters import ACTIONS, act
 from sidecart.monitor.description import Description
@@ -68,7 +68,7 @@ class LivePage:
             is_closed=not self._has_forms,
         )
         self._operators = Operators(None if self._has_forms else settings.auth)
-        self._state = RunningState(settings.ports, settings.tokens)
+        self._state = RunningState(settings.ports, settings.tokens, settings.hosts)
         self._dead_letters_changed = asyncio.Event()
         self._mails = Mails(settings.mail_url, self._page_state.add_mails)
 
@@ -98,7 +98,7 @@ class LivePage:
     def _watch(self) -> Watch:
         settings = self._settings
         broker = BROKERS[settings.broker]
-        poll = HealthPoll(settings.ports, settings.tokens, broker, settings.broker_address)
+        poll = HealthPoll(settings.ports, settings.tokens, broker, settings.broker_address, settings.hosts)
 
         def background_tasks(client: httpx.AsyncClient) -> list[Awaitable[None]]:
             return [
@@ -112,7 +112,7 @@ class LivePage:
             self._live.viewers,
             broker,
             settings.broker_address,
-            (settings.dapr_grpc_port, settings.dapr_api_token),
+            (settings.dapr_host, settings.dapr_grpc_port, settings.dapr_api_token),
             settings.grace_seconds,
             background_tasks,
             self._live.reset,

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sidecart.chassis.server.request_head import LOOPBACK_HOSTS
 from sidecart.monitor.flow import Call
 from sidecart.monitor.gateway_api import DOCUMENTS, OPENAPI, GatewayApi, parse
 from sidecart.monitor.page_tokens import PageTokens
@@ -28,12 +29,18 @@ DOCUMENT_SECONDS_MAX = 3.0
 """For the OpenAPI document, because the page shows no form before."""
 NO_TOKENS = "the page sends requests with tokens of the local issuer only, and the gateway has another one"
 FORWARDED_HEADERS = ("prefer", "idempotency-key")
+LOCAL: Mapping[str, str] = {"host": LOOPBACK_HOSTS[0]}
+"""The Host header by which a server accepts a request as one of its own machine."""
 RETURNED_HEADERS = ("content-type", "location", "retry-after", "preference-applied", "idempotency-key")
 
 
 def gateway_client(url: str) -> httpx.AsyncClient:
-    """An HTTP client of the gateway; it ignores the environment's proxy."""
-    return httpx.AsyncClient(base_url=url, timeout=SECONDS_MAX, trust_env=False)
+    """An HTTP client of the gateway; it ignores the environment's proxy.
+
+    It names this machine as the Host. The gateway accepts no other name without a setting, and in
+    containers its address has another one.
+    """
+    return httpx.AsyncClient(base_url=url, timeout=SECONDS_MAX, trust_env=False, headers=LOCAL)
 
 
 class GatewayProxy:

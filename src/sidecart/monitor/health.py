@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import httpx
 
+from sidecart.chassis.settings import LOOPBACK
 from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.topics import Subscription
 from sidecart.launcher.topology import app_for_sidecar, readers, sidecar_of
@@ -30,7 +32,16 @@ class Health:
 class HealthPoll:
     """Queries every process and the broker once per poll."""
 
-    def __init__(self, ports: Mapping[str, int], tokens: Mapping[str, str], broker: Broker, address: str) -> None:
+    def __init__(
+        self,
+        ports: Mapping[str, int],
+        tokens: Mapping[str, str],
+        broker: Broker,
+        address: str,
+        hosts: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Query these ports; `hosts` names the processes that do not run on this machine."""
+        self._hosts = hosts
         self._names = [name for name in ports if app_for_sidecar(name) is None and sidecar_of(name) in ports]
         self._ports = ports
         self._tokens = tokens
@@ -69,7 +80,8 @@ class HealthPoll:
 
     async def _ask(self, client: httpx.AsyncClient, process: str, path: str) -> tuple[int, str]:
         try:
-            url, headers = f"http://127.0.0.1:{self._ports[process]}{path}", {"dapr-api-token": self._tokens[process]}
+            url = f"http://{self._hosts.get(process, LOOPBACK)}:{self._ports[process]}{path}"
+            headers = {"dapr-api-token": self._tokens[process]}
             answer = await client.get(url, headers=headers, timeout=ANSWER_SECONDS_MAX)
         except httpx.HTTPError:
             return 0, ""

@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 
+from sidecart.monitor.gateway_proxy import LOCAL
+
 WAIT_SECONDS = 20
 """How long the mail catcher holds a request."""
 ANSWER_SECONDS_MAX = WAIT_SECONDS + 10
@@ -31,7 +33,8 @@ class Mails:
         while True:
             try:
                 query = {"after": self._newest, "wait": WAIT_SECONDS}
-                answer = await client.get(f"{self._url}/mails", params=query, timeout=ANSWER_SECONDS_MAX)
+                url = f"{self._url}/mails"
+                answer = await client.get(url, params=query, headers=LOCAL, timeout=ANSWER_SECONDS_MAX)
                 mails: list[dict[str, Any]] = answer.raise_for_status().json()
             except (httpx.HTTPError, ValueError):  # an unreachable mail catcher keeps its mails
                 await asyncio.sleep(PAUSE_SECONDS)

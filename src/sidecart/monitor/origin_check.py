@@ -45,7 +45,7 @@ class OriginCheck:
     def _problem(self, method: str, path: str, headers: Headers) -> str | None:
         host = headers.get("host", "")
         if host not in self._hosts:
-            return "the page has another address: use the one that the launcher printed"
+            return "the page has another address: use the one that the launcher or ./page-address printed"
         if path not in LINKABLE and headers.get("sec-fetch-site", SAME_ORIGIN) not in (SAME_ORIGIN, "none"):
             return "only the page itself may request this"
         if method not in READING and headers.get("origin") != f"http://{host}":

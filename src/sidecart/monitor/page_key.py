@@ -17,7 +17,9 @@ from sidecart.launcher.monitor import KEY_PARAMETER
 
 INDEX = "/"
 WITHOUT_KEY = ("/healthz",)
-LOCKED = "open the address that the launcher printed; ./sidecart status prints it again\n"
+LOCKED = """\
+open the address that the launcher printed; ./sidecart status prints it again, in containers ./page-address
+"""
 
 
 class PageKey:

@@ -1,4 +1,7 @@
-"""The monitor's settings, which the launcher provides: its own ports, and other addresses."""
+"""The monitor's settings: its own ports, and the addresses of others.
+
+The launcher provides them, or `sidecart.monitor.containers` where no launcher runs.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from typing import Any, TypeVar
 
 from sidecart.chassis.currency import DEFAULT, Currency
 from sidecart.chassis.currency import read as read_currency
-from sidecart.chassis.settings import SettingError, text, whole
+from sidecart.chassis.settings import LOOPBACK, SettingError, text, whole
+from sidecart.chassis.settings import host as read_host
 from sidecart.edge.settings import AuthSettings, read_auth
 from sidecart.launcher.monitor import GRACE_SECONDS, grace_seconds
 
@@ -23,6 +27,7 @@ class Settings:
     """Read once, at startup."""
 
     port: int
+    """Its own, by which browsers reach it too: the page accepts no other port in a Host header."""
     dapr_grpc_port: int
     app_api_token: str
     dapr_api_token: str
@@ -42,6 +47,11 @@ class Settings:
     """The port of every app and sidecar, by process name."""
     tokens: Mapping[str, str]
     """Its token."""
+    hosts: Mapping[str, str]
+    """The host of each process that does not run on this machine."""
+    host: str = LOOPBACK
+    """The address that the page listens on. A caller with the key can use the page's actions."""
+    dapr_host: str = LOOPBACK
     grace_seconds: int = GRACE_SECONDS
     currency: Currency = DEFAULT
 
@@ -63,6 +73,9 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
         key=text(environ, "PAGE_KEY"),
         ports=_by_process(environ, "PROCESS_PORTS", int),
         tokens=_by_process(environ, "PROCESS_TOKENS", str),
+        hosts=_by_process(environ, "PROCESS_HOSTS", str) if environ.get("PROCESS_HOSTS") else {},
+        host=read_host(environ, "APP_HOST", LOOPBACK),
+        dapr_host=read_host(environ, "DAPR_HOST", LOOPBACK),
         grace_seconds=grace_seconds(environ),
         currency=read_currency(environ),
     )

@@ -16,6 +16,7 @@ import msgspec
 from dapr.proto import api_service_v1, api_v1, appcallback_v1
 
 from sidecart.chassis.server.inbound import RAW
+from sidecart.chassis.settings import LOOPBACK
 from sidecart.launcher.topics import INBOX
 from sidecart.monitor.event import Event
 
@@ -33,7 +34,9 @@ class TapError(Exception):
     """The tap failed to open, or it ended; the message says why."""
 
 
-async def read_all(port: int, token: str, topics: Sequence[str], take: Take, opened: Callable[[], None]) -> None:
+async def read_all(
+    port: int, token: str, topics: Sequence[str], take: Take, opened: Callable[[], None], host: str = LOOPBACK
+) -> None:
     """Read all topics through the sidecar at this gRPC port until cancelled.
 
     Raises TapError if a subscription fails or ends. On return, a running sidecar no longer reads
@@ -41,7 +44,7 @@ async def read_all(port: int, token: str, topics: Sequence[str], take: Take, ope
     """
     # With a size limit, a large message would end the stream, be redelivered, and end the next one.
     options = [("grpc.max_receive_message_length", -1)]
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
+    async with grpc.aio.insecure_channel(f"{host}:{port}", options=options) as channel:
         stub = api_service_v1.DaprStub(channel)  # type: ignore[no-untyped-call]  # generated without types
         streams: list[_Stream] = []
         try:

@@ -39,7 +39,7 @@ class Watch:
         viewers: Viewers,
         broker: Broker,
         address: str,
-        tap: tuple[int, str],
+        tap: tuple[str, int, str],
         grace_seconds: float,
         background_tasks: Callable[[httpx.AsyncClient], list[Awaitable[None]]],
         ended: Callable[[], None],
@@ -48,7 +48,7 @@ class Watch:
         self._viewers = viewers
         self._broker = broker
         self._address = address
-        self._port, self._token = tap
+        self._host, self._port, self._token = tap
         self._grace_seconds = grace_seconds
         self._background_tasks = background_tasks
         self._ended = ended
@@ -87,7 +87,14 @@ class Watch:
                     await asyncio.to_thread(self._broker.skip_backlog, self._address, monitor_subscriptions())
                     backlog_skipped = True
                 reading = asyncio.create_task(
-                    read_all(self._port, self._token, list(read_topics()), self._page_state.add_event, self._opened)
+                    read_all(
+                        self._port,
+                        self._token,
+                        list(read_topics()),
+                        self._page_state.add_event,
+                        self._opened,
+                        self._host,
+                    )
                 )
                 try:
                     await asyncio.wait([reading, idle], return_when=asyncio.FIRST_COMPLETED)

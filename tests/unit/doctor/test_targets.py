@@ -10,10 +10,11 @@ import pytest
 from sidecart.doctor import command, targets
 from sidecart.doctor.rules import judge
 from sidecart.doctor.starts import Environment
+from sidecart.launcher import monitor
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS, STORES
-from sidecart.launcher.topics import app_ids
+from sidecart.launcher.topics import MONITOR, app_ids
 
 TRAPS = root() / "tests" / "doctor" / "traps"
 
@@ -30,6 +31,7 @@ def test_all_of_the_projects_files_are_read() -> None:
     expected = {*(root() / "components").rglob("*.yaml"), root() / "dapr.yaml"}
     expected |= {root() / "dapr" / name for name in ("config.yaml", "gateway.yaml", "access.yaml")}
     expected |= {root() / targets.COMPOSE_FILE, root() / "tye-or-compose" / "names.yaml"}
+    expected |= {root() / monitor.CONTAINERS_FILE}
 
     assert {file.resolve() for file in expected} == {file.resolve() for file in read}
     assert set(itertools.product(BROKERS, STORES)) == {
@@ -39,7 +41,7 @@ def test_all_of_the_projects_files_are_read() -> None:
         if {root() / "components/brokers" / broker, root() / "components/stores" / store}
         <= {folder.resolve() for folder in config.folders}
     }
-    assert set(app_ids()) == {start.app_id for config in configs for start in config.starts}
+    assert {*app_ids(), MONITOR} == {start.app_id for config in configs for start in config.starts}
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,12 @@ def test_all_of_the_projects_files_are_read() -> None:
             "components/policies/resiliency.yaml",
             "      replies:\n        inbound:\n          retry: forever\n",
             "",
+            "redis-no-inbound-retry",
+        ),
+        (
+            "tye-or-compose/docker-compose.yml",
+            "- --app-id=monitor\n",
+            "- --app-id=another-reader\n",
             "redis-no-inbound-retry",
         ),
         (

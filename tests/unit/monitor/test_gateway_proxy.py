@@ -173,3 +173,14 @@ def test_a_new_call_is_forwarded_once_the_page_is_loaded_again() -> None:
 
     assert [404, 201, 201] == asyncio.run(story())
     assert ["/gift/give"] * 2 == [call.path for call in calls]
+
+
+def test_the_gateway_sees_a_caller_of_its_own_machine() -> None:
+    """In containers its address has a name that it would refuse (ALLOWED_HOSTS)."""
+
+    async def request() -> httpx.Request:
+        async with gateway_client("http://gateway:8000") as client:
+            return client.build_request("GET", "/products")
+
+    made = asyncio.run(request())
+    assert ("gateway", ["localhost"]) == (made.url.host, made.headers.get_list("host"))

@@ -69,3 +69,19 @@ def test_an_unhealthy_process_has_its_reason() -> None:
 def test_an_unreachable_broker_makes_backlogs_unknown() -> None:
     """The backlog is None instead of 0."""
     assert [None, None] == [each.waiting for each in polled(HEALTHY, None)]
+
+
+def test_processes_of_other_hosts_are_asked_there() -> None:
+    """In containers each process has a host of its own; without one it is this machine."""
+    asked: set[str] = set()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.add(f"{request.url.host}:{request.url.port}")
+        return httpx.Response(200)
+
+    async def poll() -> list[Health]:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+            return await HealthPoll(PORTS, TOKENS, broker({}), "here", {"gateway": "there"}).poll(client)
+
+    asyncio.run(poll())
+    assert {"there:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4"} == asked

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from http.server import ThreadingHTTPServer
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 import pytest
@@ -115,3 +115,25 @@ def test_an_unreachable_mail_catcher_is_queried_again(
     asyncio.run(story())
 
     assert 3 <= len(requests)
+
+
+def test_the_mail_catcher_sees_a_caller_of_its_own_machine() -> None:
+    """In containers its address has a name that it refuses."""
+    hosts: list[str] = []
+
+    async def story() -> None:
+        received = asyncio.Event()
+
+        def answer(request: httpx.Request) -> NoReturn:
+            hosts.append(request.headers["host"])
+            received.set()
+            raise httpx.ConnectError("no second answer")
+
+        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+            reading = asyncio.create_task(Mails("http://mail:8025", lambda _: None).read_on(client))
+            async with asyncio.timeout(SECONDS):
+                await received.wait()
+            reading.cancel()
+
+    asyncio.run(story())
+    assert {"localhost"} == set(hosts)

@@ -79,7 +79,14 @@ class Stub:
         """A watch whose sidecar is unreachable."""
         page_state = PageState({}, Description(), self.notify, lambda: 0.0)
         return Watch(
-            page_state, viewers, self.broker(), "here", (free_port(), "token"), grace_seconds, self.tasks, self.end
+            page_state,
+            viewers,
+            self.broker(),
+            "here",
+            ("127.0.0.1", free_port(), "token"),
+            grace_seconds,
+            self.tasks,
+            self.end,
         )
 
     def end(self) -> None:

@@ -9,6 +9,7 @@ from sidecart.launcher.permissions import ADMINISTRATOR, Permissions, permission
 from sidecart.launcher.servers.postgres_roles import repeatable
 from sidecart.launcher.servers.rabbitmq_definitions import definitions
 from sidecart.launcher.servers.valkey_acl import acl_file
+from sidecart.launcher.topic_scopes import TAP
 
 REDIS = "tye-or-compose/redis.acl"
 RABBITMQ = "tye-or-compose/rabbitmq.json"
@@ -18,13 +19,17 @@ KEEPER = "keeper"
 
 
 def templates() -> dict[str, str]:
-    """Return the content of each file by its path in the project."""
-    apps = [each for each in permissions() if each.has_records]
+    """Return the content of each file by its path in the project.
+
+    The tap of the tests has no login in containers. The live page has one at the brokers.
+    """
+    apps = [each for each in permissions() if each.app_id != TAP]
     names = [ADMINISTRATOR, KEEPER, *(each.app_id for each in apps)]
+    owners = [ADMINISTRATOR, *(each.app_id for each in apps if each.has_records)]
     return {
         REDIS: acl_file({name: f">{_placeholder(name)}" for name in names}, apps),
         RABBITMQ: definitions({name: {"password": _placeholder(name)} for name in names}, [*apps, Permissions(KEEPER)]),
-        POSTGRES: repeatable(ADMINISTRATOR, {name: _placeholder(name) for name in names if name != KEEPER}),
+        POSTGRES: repeatable(ADMINISTRATOR, {name: _placeholder(name) for name in owners}),
     }
 
 

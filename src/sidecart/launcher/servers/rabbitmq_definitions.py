@@ -24,12 +24,19 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from sidecart.launcher.permissions import ADMINISTRATOR, Permissions
+from sidecart.launcher.servers.rabbitmq_queues import name_of
+from sidecart.launcher.topics import MONITOR, monitor_subscriptions
 
 VHOST = "/"
 FORMER = "guest"
 """The login that a server of an earlier version created. Without a password hash it is refused."""
 TAGS = {ADMINISTRATOR: "administrator"}
 SALT_BYTES = 4
+PAGE_QUEUE_MS = 10 * 60 * 1000
+"""How long a queue of the live page stays without a consumer.
+
+It is longer than a restart of the page's sidecar takes, so that a browser misses no event.
+"""
 
 Password = Mapping[str, str]
 """The keys that set the password of one login."""
@@ -67,7 +74,23 @@ def _one_of(names: Iterable[str]) -> str:
 def definitions(passwords: Mapping[str, Password], permissions: Iterable[Permissions]) -> str:
     """Return the content of the file, for these passwords by login."""
     rights = {ADMINISTRATOR: ALL, **{each.app_id: patterns(each) for each in permissions}, FORMER: NONE}
-    return json.dumps({"vhosts": [{"name": VHOST}], **_logins(passwords, rights, VHOST)}, indent=1) + "\n"
+    document = {"vhosts": [{"name": VHOST}], **_logins(passwords, rights, VHOST), "policies": [_page_policy()]}
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _page_policy() -> dict[str, object]:
+    """Return the policy by which the server deletes the live page's queues.
+
+    The page deletes them itself, unless it is killed or the server stops before it.
+    """
+    return {
+        "vhost": VHOST,
+        "name": MONITOR,
+        "pattern": _one_of(name_of(one) for one in monitor_subscriptions()),
+        "apply-to": "queues",
+        "definition": {"expires": PAGE_QUEUE_MS},
+        "priority": 0,
+    }
 
 
 def logins_of_apps(logins: Mapping[str, str], permissions: Iterable[Permissions], vhost: str) -> str:

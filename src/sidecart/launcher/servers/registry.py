@@ -2,17 +2,13 @@
 
 from collections.abc import Mapping
 
+from sidecart.launcher.servers.brokers import BROKERS, VALKEY
 from sidecart.launcher.servers.postgres import Postgres
-from sidecart.launcher.servers.rabbitmq import RabbitMq
-from sidecart.launcher.servers.server import Broker, Server
-from sidecart.launcher.servers.valkey import Valkey
+from sidecart.launcher.servers.server import Server
 
-_VALKEY = Valkey()
+__all__ = ["BROKERS", "ENVIRONMENT", "STORES"]
 
-BROKERS: Mapping[str, Broker] = {"redis": _VALKEY, "rabbitmq": RabbitMq()}
-"""Maps the name of the folder under components/brokers to the broker."""
-
-STORES: Mapping[str, Server] = {"redis": _VALKEY, "postgres": Postgres()}
+STORES: Mapping[str, Server] = {"redis": VALKEY, "postgres": Postgres()}
 """Maps the name of the folder under components/stores to the server."""
 
 ENVIRONMENT = tuple(

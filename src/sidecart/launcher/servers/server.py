@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from sidecart.chassis.settings import text
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.permissions import ADMINISTRATOR, permissions
@@ -90,6 +91,10 @@ class Server(Protocol):
     def variables(self, address: str) -> dict[str, str]:
         """Return the variables from which components read an address and its login."""
         return {self.env: address}
+
+    def address_from(self, environ: Mapping[str, str]) -> str:
+        """Return the address with its login from these variables; raise SettingError without."""
+        return text(environ, self.env)
 
     def sweep(self, data: Path) -> None:
         """Kill the remaining processes of a killed server, given its data folder."""

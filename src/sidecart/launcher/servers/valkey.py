@@ -12,6 +12,7 @@ from typing import Any
 
 import valkey
 
+from sidecart.chassis.settings import text
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.errors import LaunchError
@@ -85,6 +86,10 @@ class Valkey(Broker):
         """Return the address without its login, which has variables of its own."""
         name, password = login_of(address)
         return {ENV: without_password(address), USERNAME: name, PASSWORD: password}
+
+    def address_from(self, environ: Mapping[str, str]) -> str:
+        """Return the address with its login."""
+        return with_login(*(text(environ, name) for name in (ENV, USERNAME, PASSWORD)))
 
     def check(self, address: str) -> str | None:
         """Return why the server at host:port cannot be used, or None."""
