@@ -27,6 +27,7 @@ POD_SECURITY_LABEL = "pod-security.kubernetes.io"
 SUFFIX = ".yaml"
 KUSTOMIZATION = f"kustomization{SUFFIX}"
 RESILIENCY = f"resiliency{SUFFIX}"
+RABBITMQ, READER_KEEPER = "rabbitmq", f"{names.READER_KEEPER}.yaml"
 
 
 def manifests() -> dict[str, str]:
@@ -68,9 +69,11 @@ def _base() -> Iterator[tuple[str, str]]:
 def _dapr() -> Iterator[tuple[str, str]]:
     for broker in BROKERS:
         source, folder = f"{dapr_resources.BROKERS}/{broker}", f"brokers/{broker}"
-        yield from _components(folder, source, f"The broker {broker}.", [RESILIENCY])
+        more = [READER_KEEPER] if broker == RABBITMQ else []
+        yield from _components(folder, source, f"The broker {broker}.", [RESILIENCY, *more])
         head = f"From {dapr_resources.POLICIES} and {source}: one document, because their sequence is not certain here."
         yield f"{folder}/{RESILIENCY}", text(head, [dapr_resources.resiliency(broker)])
+    yield f"brokers/{RABBITMQ}/{READER_KEEPER}", keeper.reader_keeper_file()
     for store in STORES:
         yield from _components(f"stores/{store}", f"{dapr_resources.STORES}/{store}", f"The store {store}.", [])
 

@@ -1,11 +1,13 @@
-"""The keeper: a process that removes what gateways that were scaled in left at the broker."""
+"""The keepers: one removes what gateways that were scaled in left at the broker, the other evicts
+pods whose sidecars read incorrectly from RabbitMQ.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sidecart.kubernetes import names
+from sidecart.kubernetes import names, network
 from sidecart.kubernetes.documents import Document, document, text
 from sidecart.kubernetes.pods import UID, confined, resources, restricted, scratch
 from sidecart.kubernetes.workloads import REASONS as WORKLOAD_REASONS
@@ -14,13 +16,20 @@ from sidecart.launcher.servers.gone_gateways import ALIVE, LOOK_SECONDS
 from sidecart.launcher.servers.registry import ENVIRONMENT
 from sidecart.launcher.topics import GATEWAY
 
-MODULE = "sidecart.launcher.servers.gone_gateways"
+SERVERS = "sidecart.launcher.servers"
+"""The package of both programs."""
 LATE_SECONDS = 6 * int(LOOK_SECONDS)
 ALIVE_SCRIPT = f"import os, time; assert time.time() - os.path.getmtime('{ALIVE}') < {LATE_SECONDS}"
 """Succeeds while the program looks at the broker, or tries to: it listens on no port."""
+APPS = f"{names.PART_LABEL}={names.PROJECT},{names.KIND_LABEL} in ({names.GATEWAY_KIND},{names.SERVICE_KIND})"
+"""Selects the pods of all apps."""
+API_PORTS = (443, 6443)
+"""The ports of API servers; that of the Service is translated before a policy sees it."""
+RBAC_API = "rbac.authorization.k8s.io"
 
 REASONS = {
-    "automountServiceAccountToken:": "The program does not call the API server.",
+    "automountServiceAccountToken: false": "The program does not call the API server.",
+    "automountServiceAccountToken: true": "The program lists pods and evicts them.",
     "resources:": "Estimates, not measured in a cluster.",
     "type: Recreate": "One is enough.",
     **WORKLOAD_REASONS,
@@ -30,43 +39,71 @@ REASONS = {
 def keeper_file() -> str:
     """Return the file of the keeper."""
     head = f"Removes the consumer groups and queues of a {GATEWAY} that was scaled in, ten minutes after it has gone."
-    return text(head, _keeper(), REASONS)
+    return text(head, _keeper(names.KEEPER, "gone_gateways", [], has_token=False), REASONS)
 
 
-def _keeper() -> Iterator[Document]:
-    labels = names.labels(names.KEEPER, names.KEEPER_KIND)
+def reader_keeper_file() -> str:
+    """Return the file of the keeper that RabbitMQ needs."""
+    head = (
+        "A sidecar whose connection to RabbitMQ broke can return with a missing or an extra consumer, and events for "
+        "an extra one wait (docs/adr/0068-pods-that-read-incorrectly.md). This evicts its pod."
+    )
+    return text(head, _reader_keeper(), REASONS)
+
+
+def _reader_keeper() -> Iterator[Document]:
+    name = names.READER_KEEPER
+    arguments = [f"--selector={APPS}", f"--app-label={names.NAME_LABEL}"]
+    yield from _keeper(name, "rabbitmq_pod_keeper", arguments, has_token=True)
+    rules = [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+        {"apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"]},
+    ]
+    yield document("Role", name, f"{RBAC_API}/v1", rules=rules)
+    subject = {"kind": "ServiceAccount", "name": name, "namespace": names.NAMESPACE}
+    role = {"apiGroup": RBAC_API, "kind": "Role", "name": name}
+    yield document("RoleBinding", name, f"{RBAC_API}/v1", subjects=[subject], roleRef=role)
+    anywhere = [{"ipBlock": {"cidr": "0.0.0.0/0"}}]
+    yield network.policy(
+        f"{name}-api-server", network.pods_of(name), egress=[{"to": anywhere, "ports": network.ports(*API_PORTS)}]
+    )
+
+
+def _keeper(name: str, module: str, arguments: list[str], *, has_token: bool) -> Iterator[Document]:
+    labels = names.labels(name, names.KEEPER_KIND)
     pod = {
-        "serviceAccountName": names.KEEPER,
-        "automountServiceAccountToken": False,
+        "serviceAccountName": name,
+        "automountServiceAccountToken": has_token,
         "enableServiceLinks": False,
         "securityContext": restricted(UID),
-        "containers": [_container()],
+        "containers": [_container(module, arguments)],
         "volumes": scratch("tmp"),
     }
-    yield document("ServiceAccount", names.KEEPER, automountServiceAccountToken=False)
+    yield document("ServiceAccount", name, automountServiceAccountToken=has_token)
     yield document(
         "Deployment",
-        names.KEEPER,
+        name,
         "apps/v1",
         labels=labels,
         spec={
             "replicas": 1,
             "strategy": {"type": "Recreate"},
-            "selector": {"matchLabels": names.selector(names.KEEPER)},
+            "selector": {"matchLabels": names.selector(name)},
             "template": {"metadata": {"labels": labels}, "spec": pod},
         },
     )
-    yield disruption_budget(names.KEEPER)
+    yield disruption_budget(name)
 
 
-def _container() -> dict[str, Any]:
+def _container(module: str, arguments: list[str]) -> Mapping[str, Any]:
     secret = names.servers_of(names.KEEPER)
     probe = {"exec": {"command": ["python", "-c", ALIVE_SCRIPT]}, "timeoutSeconds": 10}
     return {
         "name": "keeper",
         "image": names.app_image(),
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python", "-m", MODULE],
+        "command": ["python", "-m", f"{SERVERS}.{module}"],
+        **({"args": arguments} if arguments else {}),
         "env": [{"name": each, "valueFrom": {"secretKeyRef": {"name": secret, "key": each}}} for each in ENVIRONMENT],
         "startupProbe": {**probe, "periodSeconds": 2, "failureThreshold": 60},
         "livenessProbe": {**probe, "periodSeconds": 60},

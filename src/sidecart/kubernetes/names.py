@@ -27,6 +27,8 @@ SERVER_PORTS: Mapping[str, int] = {"redis": 6379, "rabbitmq": 5672, "postgres": 
 
 KEEPER = KEEPER_LOGIN
 """The Deployment of the keeper has the name of its login."""
+READER_KEEPER = "reader-keeper"
+"""The Deployment that evicts pods whose sidecars read incorrectly from RabbitMQ."""
 ISSUER, MAIL = "issuer", "mail"
 """The Deployments of the trial overlays."""
 
