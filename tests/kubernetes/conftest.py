@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from sidecart.kubernetes.kustomizations import OVERLAYS
 from tests.e2e.shopper import Shopper
 from tests.kubernetes import overlay
 from tests.kubernetes.cluster.kubectl import Kubectl, from_environment
@@ -15,12 +16,21 @@ from tests.kubernetes.tap import KubernetesShopper, KubernetesTap
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the long tests without FULL=1; they are not skipped: that fails a suite."""
-    if os.environ.get("FULL"):
-        return
-    long = [item for item in items if item.get_closest_marker("full")]
-    config.hook.pytest_deselected(items=long)
-    items[:] = [item for item in items if item not in long]
+    """Leave out the tests for other servers, and the long ones without FULL=1.
+
+    They are not skipped: a skipped test fails a suite.
+    """
+    chosen = OVERLAYS[overlay.chosen()]
+    left_out = [item for item in items if _is_left_out(item, {chosen.broker, chosen.store})]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _is_left_out(item: pytest.Item, servers: set[str]) -> bool:
+    only = item.get_closest_marker("only_on")
+    if only and servers.isdisjoint(only.args):
+        return True
+    return item.get_closest_marker("full") is not None and not os.environ.get("FULL")
 
 
 @pytest.fixture(scope="session")
