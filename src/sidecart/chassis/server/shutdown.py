@@ -11,6 +11,8 @@ import uvicorn
 
 from sidecart.chassis.server.protocol import end_late
 
+CLOSE = (b"connection", b"close")
+
 
 class ShutdownSignal:
     """An event that is set once this process starts to shut down."""
@@ -35,7 +37,9 @@ class ShutdownSignal:
 class GracefulServer(uvicorn.Server):
     """A uvicorn server that drains.
 
-    The first signal starts shutdown but keeps accepting connections for `drain_seconds`.
+    The first signal starts shutdown but keeps accepting connections for `drain_seconds`. Each
+    response then closes its connection, so that no caller sends a request on one that the server
+    closes at the same moment.
     """
 
     def __init__(
@@ -74,5 +78,8 @@ class GracefulServer(uvicorn.Server):
 
     def _start_draining(self, sig: int) -> None:
         self._shutdown.set()
+        # uvicorn makes the list anew each second, from the second of these two
+        self.server_state.default_headers.append(CLOSE)
+        self.config.encoded_headers.append(CLOSE)
         stop = super().handle_exit
         asyncio.get_running_loop().call_later(self._drain_seconds, stop, sig, None)

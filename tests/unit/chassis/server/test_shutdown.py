@@ -43,6 +43,8 @@ PROGRAM = """
     run(app, Settings("127.0.0.1", int(sys.argv[1]), 1, "token", ""), shutdown, drain_seconds=float(sys.argv[2]))
 """
 SECONDS = 20
+HEADERS_SECONDS = 1.5
+"""uvicorn renews its headers each second."""
 
 
 class Served:
@@ -92,6 +94,21 @@ def test_new_connections_are_accepted_while_draining(served: Served) -> None:
     served.until("/", "shutdown")
     assert "shutdown" == served.get("/")
     assert -signal.SIGTERM == served.process.wait(SECONDS)
+
+
+@pytest.mark.parametrize("served", [(5.0, 0.0)], indirect=True)
+def test_a_response_while_draining_closes_its_connection(served: Served) -> None:
+    """Otherwise a caller could send its next request while the server closes the connection."""
+    with httpx.Client(base_url=f"http://127.0.0.1:{served.port}", timeout=SECONDS, trust_env=False) as caller:
+        assert "connection" not in caller.get("/").headers
+        served.process.send_signal(signal.SIGTERM)
+        served.until("/", "shutdown")
+        began = time.monotonic()
+        found = []
+        while time.monotonic() < began + HEADERS_SECONDS:
+            found.append(caller.get("/").headers.get("connection"))
+
+    assert {"close"} == set(found)
 
 
 @pytest.mark.parametrize("served", [(30.0, 0.0)], indirect=True)
