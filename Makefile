@@ -42,7 +42,7 @@ test-full: ## run the slow tests (20,000 requests, Node, dapr.yaml, containers, 
 test-compose: ## test the unchanged compose file in containers, on each broker
 	@exec $(SIDECART) test-compose
 
-test-kubernetes: ## test the manifests on a real cluster of two nodes (FULL=1: more faults)
+test-kubernetes: ## test the manifests on a real cluster of two nodes (FULL=1: every test)
 	@exec $(SIDECART) test-kubernetes
 
 kubernetes: ## start the shop on a Kubernetes cluster (BROKER=, STORE=, CONTEXT= or the current one)

@@ -23,7 +23,7 @@ from tests.suites import BASELINE, SHOWN, Outcome, Suite
 OVERLAYS = ("redis", "rabbitmq-postgres")
 """Both brokers, and both stores."""
 FOLDER = "tests/kubernetes"
-ONE_COMMAND = "tests/kubernetes/one_command"
+ONE_COMMAND, COMMANDS = "tests/kubernetes/one_command", "tests/kubernetes/test_commands.py"
 IGNORED = ("--ignore", suites.MANIFESTS, "--ignore", ONE_COMMAND)
 KEEP_SECONDS = 3600
 PROGRAMS = ("etcd", "containerd", "runc", "iptables", "ipset", "nft", "conntrack", "debootstrap", "podman", "buildah")
@@ -41,7 +41,8 @@ def command(overlay: str, reports: Path | None, keep: bool) -> int:
     """Run the end-to-end tests and faults on a Kubernetes of two nodes.
 
     It starts the control plane, the nodes and Dapr in namespaces of the kernel, without an engine
-    and without a registry. FULL=1 injects more faults. The exit code is 1 if a test failed.
+    and without a registry. FULL=1 runs every test: more faults on each broker, rolling changes,
+    autoscaling, and the commands. The exit code is 1 if a test failed.
     """
     require()
     if reports:
@@ -49,7 +50,7 @@ def command(overlay: str, reports: Path | None, keep: bool) -> int:
     deadline = stopped_by_signals()
     chosen = OVERLAYS if overlay == "all" else (overlay,)
     with Cluster(say, deadline, is_full=is_full()) as cluster:
-        code = suites.report(_outcomes(cluster, chosen, deadline), [])
+        code = suites.report(_outcomes(cluster, chosen, deadline, has_commands=is_full()), [])
         while keep:
             say(f"the cluster runs: export KUBECONFIG={cluster.kubectl.kubeconfig}")
             deadline.pause(KEEP_SECONDS)
@@ -71,20 +72,27 @@ def require() -> None:
 
 
 def outcomes(deadline: Deadline) -> list[Outcome]:
-    """Run the suites of every overlay on a new cluster."""
+    """Run the suites of `make test-full` on a new cluster: also those of the commands."""
     with Cluster(say, deadline, is_full=is_full()) as cluster:
-        return _outcomes(cluster, OVERLAYS, deadline)
+        return _outcomes(cluster, OVERLAYS, deadline, has_commands=True)
 
 
-def _outcomes(cluster: Cluster, overlays: Sequence[str], deadline: Deadline) -> list[Outcome]:
+def _outcomes(cluster: Cluster, overlays: Sequence[str], deadline: Deadline, *, has_commands: bool) -> list[Outcome]:
     kubectl = cluster.kubectl
     known = {"SHOP": "kubernetes", "KUBECONFIG": str(kubectl.kubeconfig), "KUBECTL": str(kubectl.program)}
-    found = [suites.alone(Suite("one command on Kubernetes", (*SHOWN, ONE_COMMAND), known), deadline)]
+    found = []
+    if has_commands:
+        found.append(suites.alone(Suite("one command on Kubernetes", (*SHOWN, ONE_COMMAND), known), deadline))
     for each in overlays:
-        env = {**known, "BROKER": kustomizations.OVERLAYS[each].broker, "STORE": kustomizations.OVERLAYS[each].store}
+        chosen = kustomizations.OVERLAYS[each]
+        env = {**known, "BROKER": chosen.broker, "STORE": chosen.store}
+        tests = {"end to end": BASELINE}
+        if each == overlays[0] or is_full():
+            # before the end-to-end tests: these leave dead letters, which an audit would count
+            without = () if has_commands else ("--ignore", COMMANDS)
+            tests = {"cluster": (*SHOWN, *IGNORED, *without, FOLDER), **tests}
         # the suites find a running shop, and use it
         with TemporaryDirectory() as folder, KubernetesShop(kubectl, each, Path(folder), say):
-            # the end-to-end tests leave dead letters, which an audit would count
-            for name, words in {"cluster": (*SHOWN, *IGNORED, FOLDER), "end to end": BASELINE}.items():
+            for name, words in tests.items():
                 found.append(suites.alone(Suite(f"{name} on Kubernetes with {each}", words, env), deadline))
     return found

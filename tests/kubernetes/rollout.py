@@ -3,19 +3,69 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 from zlib import crc32
 
+import httpx
+
+from sidecart.testkit.acting import Acting
 from sidecart.testkit.faults.audit import Audit
+from sidecart.testkit.faults.ledger import Ledger
 from sidecart.testkit.faults.load import Plan
 from tests.kubernetes import trial
 from tests.kubernetes.shop import KubernetesShop
 
 CLIENTS = 4
 SECONDS_MIN = 5.0
+READ_EVERY_SECONDS = 0.05
+READ_SECONDS_MAX = 10.0
+OK, CREATED = 200, 201
+
+
+class Reads:
+    """A caller that reads created resources, one after the other; a context manager."""
+
+    def __init__(self, shop: KubernetesShop, ledger: Ledger) -> None:
+        self._url, self._ledger = shop.url, ledger
+        self._acting = Acting(shop.issuer_folder, ())
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reads", daemon=True)
+        self.number = 0
+        self.failed: Counter[str] = Counter()
+        """Reads with another status than 200, by route and status."""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with httpx.Client(base_url=self._url, timeout=READ_SECONDS_MAX, trust_env=False, auth=self._acting) as http:
+            while not self._stop.wait(READ_EVERY_SECONDS):
+                known = [each for each in list(self._ledger.intents.values()) if each.status == CREATED]
+                for intent in {each.route: each for each in known}.values():  # the newest one of each route
+                    self.number += 1
+                    if what := self._problem(http, str(intent.location)):
+                        self.failed[f"read after {intent.route}: {what}"] += 1
+
+    def _problem(self, http: httpx.Client, path: str) -> str:
+        try:
+            status = http.get(path).status_code
+        except httpx.HTTPError as error:
+            return type(error).__name__
+        return "" if status == OK else str(status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +78,7 @@ class Rollout:
     """How long the change took; the load ran all the time."""
     failed: dict[str, int]
     """Calls that got no answer, or an error, by what they got."""
+    reads: int
     audit: Audit
 
 
@@ -38,27 +89,28 @@ def run(shop: KubernetesShop, name: str, folder: Path, change: Callable[[], None
     plan = Plan(crc32(name.encode()), 0, 0.0, clients=clients, seconds=SECONDS_MIN)
     with trial.loaded(shop, plan, folder, lambda: is_changing) as running:
         started = time.monotonic()
-        try:
-            change()
-        finally:
-            is_changing = False
-            seconds = time.monotonic() - started
-            running.load.join(lambda: None)
-        failed = dict(running.ledger.broken)
+        with Reads(shop, running.ledger) as reads:
+            try:
+                change()
+            finally:
+                is_changing = False
+                seconds = time.monotonic() - started
+                running.load.join(lambda: None)
+        failed = running.ledger.broken | reads.failed
         shop.wait_all_ready()
-        return Rollout(name, shop.overlay, seconds, failed, running.audit([]))
+        return Rollout(name, shop.overlay, seconds, failed, reads.number, running.audit([]))
 
 
 def table(rollouts: Sequence[Rollout]) -> str:
     """Return one Markdown row for each change."""
     lines = [
-        "| change | overlay | seconds | requests | failed calls | 201 / 202 | lost | paid twice |",
-        "|---|---|---|---|---|---|---|---|",
+        "| change | overlay | seconds | requests | reads | failed calls | 201 / 202 | lost | paid twice |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for one in rollouts:
         audit = one.audit
         cells = (
-            *(one.name, one.overlay, f"{one.seconds:.0f}", audit.valid, sum(one.failed.values())),
+            *(one.name, one.overlay, f"{one.seconds:.0f}", audit.valid, one.reads, sum(one.failed.values())),
             *(f"{audit.created} / {audit.pending}", audit.lost, audit.counts["paid twice"]),
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")

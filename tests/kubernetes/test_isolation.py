@@ -16,13 +16,16 @@ from tests.kubernetes.shop import KubernetesShop
 STRANGER = "stranger"
 CONNECT = """
 import socket, sys
-for target in sys.argv[1:]:
+from concurrent.futures import ThreadPoolExecutor
+def state(target):
     host, port = target.rsplit(":", 1)
     try:
         socket.create_connection((host, int(port)), 3).close()
-        print("open", target)
-    except OSError as error:
-        print("closed", target)
+    except OSError:
+        return "closed " + target
+    return "open " + target
+with ThreadPoolExecutor(64) as pool:
+    print("\\n".join(pool.map(state, sys.argv[1:])))
 """
 
 
@@ -34,6 +37,7 @@ def stranger(cluster: Kubectl, shop: KubernetesShop) -> Iterator[Kubectl]:
         "kind": "Pod",
         "metadata": {"name": STRANGER, "namespace": STRANGER},
         "spec": {
+            "terminationGracePeriodSeconds": 0,
             "containers": [
                 {
                     "name": "app",
@@ -41,7 +45,7 @@ def stranger(cluster: Kubectl, shop: KubernetesShop) -> Iterator[Kubectl]:
                     "imagePullPolicy": "IfNotPresent",
                     "command": ["python", "-c", "import time; time.sleep(10**6)"],
                 }
-            ]
+            ],
         },
     }
     cluster("create", "namespace", STRANGER)

@@ -55,7 +55,7 @@ def change(two_gateways: KubernetesShop, found: list[rollout.Rollout], tmp_path:
     def apply(name: str, function: Callable[[], None]) -> None:
         result = rollout.run(two_gateways, name, tmp_path, function)
         found.append(result)
-        print(f"\n{rollout.table([result])}\n{result.failed}")
+        print(f"\n{rollout.table([result])}\n{result.failed}\n{result.audit.findings}")
         assert {} == result.failed
         assert [] == result.audit.findings
         assert result.audit.counts["paid"] > 0

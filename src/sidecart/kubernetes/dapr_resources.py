@@ -103,10 +103,21 @@ def _merged(first: Any, second: Any) -> Any:
     return second
 
 
+NAME_RESOLUTION: Mapping[str, Any] = {
+    "component": "kubernetes",
+    "version": "v1",
+    "configuration": {"template": "{{.ID}}.{{.Namespace}}.svc:{{.Port}}"},
+}
+"""The Service of an app leads to pods that are ready. By default daprd takes the addresses of the pods
+from a headless Service, and keeps them for 20 s (dapr 1.18.2, pkg/messaging/direct_messaging.go): reads
+fail for so long after the pods were replaced.
+"""
+
+
 def configurations() -> list[Document]:
     """Return the Configurations that the apps of dapr.yaml name, each with the access control.
 
-    Name resolution is left out: on Kubernetes, daprd asks the DNS of the cluster.
+    An app's name is resolved to its Service (NAME_RESOLUTION).
     """
     apps = read_apps()
     access = access_control.configuration(application_of(apps), NAMESPACE)["spec"]
@@ -115,8 +126,7 @@ def configurations() -> list[Document]:
 
 def _configuration(file: Path, access: Mapping[str, Any]) -> Document:
     source = _read(file)
-    spec = {name: each for name, each in source["spec"].items() if name != "nameResolution"}
-    return _placed({**source, "spec": {**spec, **access}})
+    return _placed({**source, "spec": {**source["spec"], "nameResolution": NAME_RESOLUTION, **access}})
 
 
 def configuration_of(app: App) -> str:

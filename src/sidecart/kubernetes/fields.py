@@ -11,21 +11,21 @@ from typing import Any
 NAMES_TEXT = """
 accessControl accessModes action address advanced alert allowed allowPrivilegeEscalation annotations api apiGroup
 apiGroups apiLogging apiVersion appId args authenticationRef automountServiceAccountToken behavior capabilities cidr
-clusterIP command components configMap configMapGenerator configMapRef consumerGroup containerPort containers count
-data defaultAction drop duration egress emptyDir enabled enableServiceLinks env envFrom envRef exec expr
-failureThreshold features fieldPath fieldRef for from fsGroup fsGroupChangePolicy groups horizontalPodAutoscalerConfig
-http httpGet httpHeaders httpVerb image imagePullPolicy inbound increasedCardinality ingress initTimeout interval
-ipBlock items key kind labels labelSelector lagCount lifecycle limits literals livenessProbe logging matchExpressions
-matchLabels maxReplicaCount maxRetries maxSkew maxSurge maxUnavailable metadata metrics minReplicaCount mode mountPath
-name namespace namespaceSelector operations operator parameter patch patches path periodSeconds podManagementPolicy
-podMetricsEndpoints podSelector policies policy policyTypes pollingInterval port ports preStop protocol queueName
-readinessProbe readOnly readOnlyRootFilesystem relabelings replicas requests resources retries retry roleRef
-rollingUpdate rules runAsGroup runAsNonRoot runAsUser samplingRate scaleDown scaleTargetRef scopes seccompProfile
-seconds secret secretKeyRef secretName secretTargetRef securityContext selector serviceAccountName serviceName
-sizeLimit sleep sourceLabels spec stabilizationWindowSeconds startupProbe strategy stream subjects subPath target
-targetLabel targetPort targets tcpSocket template terminationGracePeriodSeconds timeoutSeconds to topologyKey
-topologySpreadConstraints tracing triggers trustDomain type unhealthyPodEvictionPolicy value valueFrom values verbs
-version volumeClaimTemplates volumeMounts volumes whenUnsatisfiable
+clusterIP command component components configMap configMapGenerator configMapRef configuration consumerGroup
+containerPort containers count data defaultAction drop duration egress emptyDir enabled enableServiceLinks env envFrom
+envRef exec expr failureThreshold features fieldPath fieldRef for from fsGroup fsGroupChangePolicy groups
+horizontalPodAutoscalerConfig http httpGet httpHeaders httpVerb image imagePullPolicy inbound increasedCardinality
+ingress initTimeout interval ipBlock items key kind labels labelSelector lagCount lifecycle limits literals
+livenessProbe logging matchExpressions matchLabels maxReplicaCount maxRetries maxSkew maxSurge maxUnavailable metadata
+metrics minReplicaCount mode mountPath name nameResolution namespace namespaceSelector operations operator parameter
+patch patches path periodSeconds podManagementPolicy podMetricsEndpoints podSelector policies policy policyTypes
+pollingInterval port ports preStop protocol queueName readinessProbe readOnly readOnlyRootFilesystem relabelings
+replicas requests resources retries retry roleRef rollingUpdate rules runAsGroup runAsNonRoot runAsUser samplingRate
+scaleDown scaleTargetRef scopes seccompProfile seconds secret secretKeyRef secretName secretTargetRef securityContext
+selector serviceAccountName serviceName sizeLimit sleep sourceLabels spec stabilizationWindowSeconds startupProbe
+strategy stream subjects subPath target targetLabel targetPort targets tcpSocket template terminationGracePeriodSeconds
+timeoutSeconds to topologyKey topologySpreadConstraints tracing triggers trustDomain type unhealthyPodEvictionPolicy
+value valueFrom values verbs version volumeClaimTemplates volumeMounts volumes whenUnsatisfiable
 """
 NAMES = frozenset(NAMES_TEXT.split())
 FREE = frozenset({"labels", "annotations", "matchLabels", "data", "requests", "limits"})

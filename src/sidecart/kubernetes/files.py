@@ -58,7 +58,7 @@ def _base() -> Iterator[tuple[str, str]]:
         "Pods that PodSecurity `restricted` refuses do not start. The injector must drop all capabilities of sidecars."
     )
     yield "base/namespace.yaml", text(head, [document("Namespace", names.NAMESPACE, labels=enforced, namespace=None)])
-    head = "The Configurations of dapr/ without name resolution, each with the access control."
+    head = "The Configurations of dapr/, each with the access control. Names of apps lead to their Services."
     yield "base/configurations.yaml", text(head, dapr_resources.configurations())
     yield "base/network-policies.yaml", network.base_file()
     yield f"base/{names.KEEPER}.yaml", keeper.keeper_file()

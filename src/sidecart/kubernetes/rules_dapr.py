@@ -7,11 +7,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from sidecart.kubernetes import names
+from sidecart.kubernetes.dapr_resources import NAME_RESOLUTION
 from sidecart.kubernetes.documents import Document
 from sidecart.launcher.components import uses_of
 from sidecart.launcher.servers.registry import BROKERS, ENVIRONMENT, STORES
 from sidecart.launcher.topic_scopes import TOPICS, publishers, readers, topic_scopes
-from sidecart.launcher.topics import app_ids
+from sidecart.launcher.topics import app_ids, service_ids
 
 Found = tuple[str, Document]
 """A file, and one of its objects."""
@@ -26,6 +27,7 @@ def dapr_rules(found: list[Found]) -> Iterator[str]:
             yield from _components(f"{names.FOLDER}/{folder}/{server}", kind, found)
     yield from _resiliency(found)
     yield from _configurations(found)
+    yield from _services(found)
     yield from _sidecars(found)
 
 
@@ -75,7 +77,7 @@ def _resiliency(found: Iterable[Found]) -> Iterator[str]:
 
 
 def _configurations(found: Iterable[Found]) -> Iterator[str]:
-    """Each Configuration denies calls by default, and resolves names by the cluster."""
+    """Each Configuration denies calls by default, and resolves names to Services."""
     for file, each in found:
         if each["kind"] != "Configuration":
             continue
@@ -84,8 +86,21 @@ def _configurations(found: Iterable[Found]) -> Iterator[str]:
             yield f"{place} does not deny calls by default"
         if not spec.get("api", {}).get("allowed"):
             yield f"{place} allows every call of Dapr's API (api.allowed)"
-        if "nameResolution" in spec:
-            yield f"{place} has a name resolution: the cluster resolves names"
+        if spec.get("nameResolution") != NAME_RESOLUTION:
+            yield f"{place} does not resolve the names of apps to their Services"
+
+
+def _services(found: list[Found]) -> Iterator[str]:
+    """Each app that others call has the Service to which its name leads."""
+    with_port = {
+        each["metadata"]["name"]
+        for _, each in found
+        if each["kind"] == "Service"
+        and names.SIDECAR_INTERNAL_PORT in (port.get("port") for port in each["spec"].get("ports", ()))
+    }
+    for app_id in service_ids():
+        if app_id not in with_port:
+            yield f"{names.FOLDER}/base has no Service {app_id} with the port {names.SIDECAR_INTERNAL_PORT}"
 
 
 def _sidecars(found: list[Found]) -> Iterator[str]:

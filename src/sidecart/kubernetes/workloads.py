@@ -48,7 +48,9 @@ def services(name: str, port: Mapping[str, Any]) -> Iterator[Document]:
 
 
 def _service(app: App) -> Iterator[Document]:
+    port = {"name": "sidecar", "port": names.SIDECAR_INTERNAL_PORT, "targetPort": names.SIDECAR_INTERNAL_PORT}
     yield from _identity(app.app_id)
+    yield document("Service", app.app_id, spec={"selector": names.selector(app.app_id), "ports": [port]})
     yield _workload("Deployment", app, {"strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}})
     yield disruption_budget(app.app_id)
 

@@ -215,6 +215,16 @@ MUTANTS: dict[str, tuple[str, Change, str]] = {
         lambda found: found[0]["spec"]["accessControl"].update(defaultAction="allow"),
         "does not deny calls by default",
     ),
+    "names of apps that lead to old pods": (
+        "base/configurations.yaml",
+        lambda found: found[0]["spec"].pop("nameResolution"),
+        "does not resolve the names of apps to their Services",
+    ),
+    "no Service for a name": (
+        "base/order.yaml",
+        lambda found: without(found, "Service", "order"),
+        "base has no Service order with the port 50002",
+    ),
     "every call of Dapr's API": (
         "base/configurations.yaml",
         lambda found: found[1]["spec"].pop("api"),
