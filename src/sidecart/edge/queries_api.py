@@ -30,6 +30,13 @@ from sidecart.edge.reconciler import Reconciler
 
 log = logging.getLogger(__name__)
 
+AGAIN_AFTER_SECONDS = (0.1, 0.2, 0.4)
+"""The pauses before a read is repeated that no service answered.
+
+A stopping app ends before its sidecar. For about a third of a second the gateway's sidecar still has
+a connection to that one.
+"""
+NO_SERVICE = b"ERR_DIRECT_INVOKE"
 READ_SECONDS_MAX = 2.0  # for the service; the lookup of the pending record has one second more
 
 
@@ -59,7 +66,7 @@ class QueriesApi:
         if not all(is_uuid(value) for value in request.path_params.values()):
             raise not_found(f"{path[:200]}: an id is a UUID in lower case")
         deadline = Deadline(READ_SECONDS_MAX)
-        answer = await self._ask(app_id, path, READ_SECONDS_MAX)
+        answer = await self._ask_again(app_id, path)
         if answer is not None and answer.status == 200:
             _check_owner(query, answer, reader, path)
             self._check_soon(path, answer)
@@ -113,6 +120,18 @@ class QueriesApi:
         with suppress(ValueError):  # an answer outside the contract: the caller gets it unchanged
             if kind is not None and kind.is_pending(answer.body):
                 self.reconciler.check_soon(kind, path.rpartition("/")[2])
+
+    async def _ask_again(self, app_id: str, path: str) -> Answer | None:
+        """Ask a service, and again a moment later if the sidecars found none; None without an
+        answer.
+        """
+        deadline = Deadline(READ_SECONDS_MAX)
+        for pause in AGAIN_AFTER_SECONDS:
+            answer = await self._ask(app_id, path, deadline.left)
+            if answer is None or NO_SERVICE not in answer.body or deadline.left < pause:
+                return answer
+            await asyncio.sleep(pause)
+        return await self._ask(app_id, path, deadline.left)
 
     async def _ask(self, app_id: str, path: str, seconds_max: float) -> Answer | None:
         try:
