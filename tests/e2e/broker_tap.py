@@ -62,7 +62,7 @@ class BrokerTap(Sightings):
             channel = connection.channel()
             queue = str(channel.queue_declare("", exclusive=True).method.queue)
             for topic in read_topics():
-                # as sidecars declare it; some topics have no reader, and so no exchange before the first event
+                # as sidecars declare it: a topic without a reader has no exchange before its event
                 channel.exchange_declare(topic, "fanout", durable=True)
                 channel.queue_bind(queue, topic)
             self._ready.set()

@@ -3,7 +3,8 @@ YAML folder only.
 
 STORE selects the store in the same way. WITH=user=examples/user-node replaces our User Service with
 that program. SHOP=baseline runs the suite on the shop without sidecars (bench/baseline), and
-SHOP=kubernetes on the overlay of BROKER and STORE, on the cluster that KUBECONFIG names (tests/kubernetes).
+SHOP=kubernetes on the overlay of BROKER and STORE, on the cluster that KUBECONFIG names
+(tests/kubernetes).
 """
 
 import os

@@ -1,4 +1,6 @@
-"""The shop of the overlay of BROKER and STORE, on the cluster that KUBECONFIG names (`make test-kubernetes`)."""
+"""The shop of the overlay of BROKER and STORE, on the cluster that KUBECONFIG names
+(`make test-kubernetes`).
+"""
 
 from __future__ import annotations
 

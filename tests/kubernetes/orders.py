@@ -10,12 +10,12 @@ import httpx
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper, new_address
 
 USERS = 20
-"""One user may send so many requests a second only; these are more than a shop on two cores takes."""
+"""One user may send so many requests a second only; these are more than two cores serve."""
 AT_ONCE = 16
 
 
 def complete(shopper: Shopper, number: int) -> Counter[int]:
-    """Place `number` orders and wait until the mails are sent; return the statuses of the responses."""
+    """Place `number` orders and wait until the mails are sent; return the statuses."""
     addresses = [new_address() for _ in range(USERS)]
     users = [shopper.register(email=address)["user_id"] for address in addresses]
     for user_id in users:

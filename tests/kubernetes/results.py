@@ -1,4 +1,4 @@
-"""What the tests on a cluster measure, kept as files if REPORTS names a folder."""
+"""Keeps the measurements of the tests on a cluster as files, if REPORTS names a folder."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def scaled(shop: KubernetesShop, tmp_path: Path) -> Iterator[KubernetesShop]:
 
 
 def test_the_order_service_scales_out_and_in_with_nothing_lost(scaled: KubernetesShop, tmp_path: Path) -> None:
-    """Its only replica stands still until others have come; then all of them work it off."""
+    """Its only replica is stopped until others have come; then all of them process the events."""
     shop = scaled
     most = 0
 

@@ -10,7 +10,7 @@ from sidecart.launcher.topology import readers
 from tests.kubernetes.shop import KubernetesShop
 
 READERS_SECONDS = LOST_SECONDS + 120
-"""The keeper waits half a minute, and a new pod needs some seconds; the next one may be wrong too."""
+"""The keeper waits half a minute, and a new pod needs some seconds; the next may be wrong too."""
 
 pytestmark = [pytest.mark.full, pytest.mark.only_on("rabbitmq")]
 
@@ -25,7 +25,7 @@ def wrong(shop: KubernetesShop) -> list[str]:
 
 
 def test_each_queue_has_its_consumers_after_a_restart_of_the_broker(shop: KubernetesShop) -> None:
-    """Without the keeper most of the queues had two for one replica, and the events of one waited."""
+    """Without the keeper most of the queues had two for one replica, and events of one waited."""
     assert [] == wrong(shop)
 
     shop.kubectl("delete", "pod", "rabbitmq-0", "--grace-period=1")

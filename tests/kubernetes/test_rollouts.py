@@ -1,4 +1,4 @@
-"""Changes of the shop and of the control plane under load: no request fails, and nothing is lost."""
+"""Changes of the shop and of the control plane under load: no request fails, nothing is lost."""
 
 from __future__ import annotations
 

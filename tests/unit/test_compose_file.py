@@ -873,7 +873,9 @@ assert "psutil" in absent and "fastapi" not in absent
 def test_the_programs_of_the_image_need_only_its_packages() -> None:
     """Each program can be imported without the packages that only the launcher needs."""
     commands = [service.get("command", []) for service in SERVICES.values()]
-    programs = sorted({keeper.MODULE, *(words[2] for words in commands if words[:2] == ["python", "-m"])})
+    programs = sorted(
+        {keeper.MODULE, keeper.READER_MODULE, *(words[2] for words in commands if words[:2] == ["python", "-m"])}
+    )
     words = [sys.executable, "-c", IMPORTED, ",".join(pins("requirements-apps.lock")), *programs]
     done = subprocess.run(words, cwd=root(), env=plain_environment(), capture_output=True, text=True, check=False)
 

@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 AGAIN_AFTER_SECONDS = (0.1, 0.2, 0.4)
 """The pauses before a read is repeated that no service answered.
 
-A stopping app ends before its sidecar. For about a third of a second the gateway's sidecar still has
-a connection to that one.
+A stopping app ends before its sidecar. For about a third of a second the gateway's sidecar still
+has a connection to that one.
 """
 NO_SERVICE = b"ERR_DIRECT_INVOKE"
 READ_SECONDS_MAX = 2.0  # for the service; the lookup of the pending record has one second more

@@ -108,9 +108,11 @@ NAME_RESOLUTION: Mapping[str, Any] = {
     "version": "v1",
     "configuration": {"template": "{{.ID}}.{{.Namespace}}.svc:{{.Port}}"},
 }
-"""The Service of an app leads to pods that are ready. By default daprd takes the addresses of the pods
-from a headless Service, and keeps them for 20 s (dapr 1.18.2, pkg/messaging/direct_messaging.go): reads
-fail for so long after the pods were replaced.
+"""The Service of an app leads to pods that are ready.
+
+By default daprd takes the addresses of the pods from a headless Service and keeps them for 20 s
+(dapr 1.18.2, pkg/messaging/direct_messaging.go). Reads fail for so long after the pods were
+replaced.
 """
 
 

@@ -16,8 +16,8 @@ from sidecart.launcher.servers.gone_gateways import ALIVE, LOOK_SECONDS
 from sidecart.launcher.servers.registry import ENVIRONMENT
 from sidecart.launcher.topics import GATEWAY
 
-SERVERS = "sidecart.launcher.servers"
-"""The package of both programs."""
+MODULE, READER_MODULE = (f"sidecart.launcher.servers.{each}" for each in ("gone_gateways", "rabbitmq_pod_keeper"))
+"""The programs."""
 LATE_SECONDS = 6 * int(LOOK_SECONDS)
 ALIVE_SCRIPT = f"import os, time; assert time.time() - os.path.getmtime('{ALIVE}') < {LATE_SECONDS}"
 """Succeeds while the program looks at the broker, or tries to: it listens on no port."""
@@ -39,7 +39,7 @@ REASONS = {
 def keeper_file() -> str:
     """Return the file of the keeper."""
     head = f"Removes the consumer groups and queues of a {GATEWAY} that was scaled in, ten minutes after it has gone."
-    return text(head, _keeper(names.KEEPER, "gone_gateways", [], has_token=False), REASONS)
+    return text(head, _keeper(names.KEEPER, MODULE, [], has_token=False), REASONS)
 
 
 def reader_keeper_file() -> str:
@@ -54,7 +54,7 @@ def reader_keeper_file() -> str:
 def _reader_keeper() -> Iterator[Document]:
     name = names.READER_KEEPER
     arguments = [f"--selector={APPS}", f"--app-label={names.NAME_LABEL}"]
-    yield from _keeper(name, "rabbitmq_pod_keeper", arguments, has_token=True)
+    yield from _keeper(name, READER_MODULE, arguments, has_token=True)
     rules = [
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
         {"apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"]},
@@ -102,7 +102,7 @@ def _container(module: str, arguments: list[str]) -> Mapping[str, Any]:
         "name": "keeper",
         "image": names.app_image(),
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python", "-m", f"{SERVERS}.{module}"],
+        "command": ["python", "-m", module],
         **({"args": arguments} if arguments else {}),
         "env": [{"name": each, "valueFrom": {"secretKeyRef": {"name": secret, "key": each}}} for each in ENVIRONMENT],
         "startupProbe": {**probe, "periodSeconds": 2, "failureThreshold": 60},

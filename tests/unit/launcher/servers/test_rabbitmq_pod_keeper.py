@@ -1,4 +1,4 @@
-"""The keeper of a cluster: which pods it compares, which it evicts, and what it asks the API server."""
+"""The keeper of a cluster: the pods it compares and evicts, and its calls to the API server."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def api(server: Server, tmp_path: Path) -> ApiServer:
 
 
 def test_the_pods_of_apps_are_listed_oldest_first(api: ApiServer, server: Server, tmp_path: Path) -> None:
-    """A pod that ends is not ready. The token is read each time, because the kubelet replaces it."""
+    """A pod that ends is not ready. The token is read each time: the kubelet replaces it."""
     found = api.pods("a=b,c in (d,e)", LABEL)
     (tmp_path / "token").write_text("second", encoding="ascii")
     api.pods("a=b", LABEL)

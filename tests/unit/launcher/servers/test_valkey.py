@@ -151,7 +151,7 @@ def test_a_group_is_abandoned_without_a_reader_of_its_events(server: client_of.V
 
 def test_a_missing_right_is_not_a_missing_stream(server: client_of.Valkey, address: str) -> None:
     """Otherwise the keeper of a cluster would find nothing to remove, for ever."""
-    server.execute_command("ACL", "SETUSER", "reader", "on", "nopass", "~*", "+@read", "-xinfo")
+    server.acl_setuser("reader", enabled=True, nopass=True, keys=["*"], commands=["+@read", "-xinfo"])
 
     with pytest.raises(OSError, match="no permissions"):
         SERVER.is_abandoned(f"reader:x@{address}", [ONE])
