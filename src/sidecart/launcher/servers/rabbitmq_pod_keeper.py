@@ -33,6 +33,8 @@ from sidecart.launcher.topology import app_of, pod_name_of, readers, replicas_of
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """The folder in which each pod finds its namespace, its token and the API server's authority."""
+ENDED = ("Succeeded", "Failed")
+"""The phases of pods that have ended, such as evicted ones; they stay in the list."""
 REASON_MAX = 300
 
 
@@ -66,7 +68,8 @@ class ApiServer:
     def pods(self, selector: str, app_label: str) -> list[Pod]:
         """Return the pods of the apps that a label selector selects, oldest first."""
         found = self._call(f"{self._pods}?{urllib.parse.urlencode({'labelSelector': selector})}")
-        pods = [_pod(each, app_label) for each in found["items"]]
+        items = [each for each in found["items"] if each.get("status", {}).get("phase") not in ENDED]
+        pods = [_pod(each, app_label) for each in items]
         return sorted((each for each in pods if each.app_id in app_ids()), key=lambda each: each.created)
 
     def evict(self, pod: str) -> None:

@@ -120,6 +120,7 @@ def server() -> Iterator[Server]:
         item("order-b", "order", "False", creationTimestamp="2025-01-01T00:00:00Z"),
         item("user-a", "user", "True", deletionTimestamp="2026-01-01T00:00:00Z"),
         item("redis-0", "redis", "True"),
+        item("billing-a", "billing", "False") | {"status": {"phase": "Failed"}},
     ]
     with Server(items) as running:
         threading.Thread(target=running.serve_forever, args=(0.01,)).start()
@@ -136,7 +137,10 @@ def api(server: Server, tmp_path: Path) -> ApiServer:
 
 
 def test_the_pods_of_apps_are_listed_oldest_first(api: ApiServer, server: Server, tmp_path: Path) -> None:
-    """A pod that ends is not ready. The token is read each time: the kubelet replaces it."""
+    """A pod that ends is not ready, and one that has ended does not count.
+
+    The token is read each time: the kubelet replaces it.
+    """
     found = api.pods("a=b,c in (d,e)", LABEL)
     (tmp_path / "token").write_text("second", encoding="ascii")
     api.pods("a=b", LABEL)
