@@ -36,6 +36,7 @@ class Reads:
         self._acting = Acting(shop.issuer_folder, ())
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reads", daemon=True)
+        self._error: BaseException | None = None
         self.number = 0
         self.failed: Counter[str] = Counter()
         """Reads with another status than 200, by route and status."""
@@ -49,8 +50,16 @@ class Reads:
     ) -> None:
         self._stop.set()
         self._thread.join()
+        if self._error is not None:
+            raise self._error
 
     def _run(self) -> None:
+        try:
+            self._read()
+        except BaseException as failure:  # raised again by the caller's thread
+            self._error = failure
+
+    def _read(self) -> None:
         with httpx.Client(base_url=self._url, timeout=READ_SECONDS_MAX, trust_env=False, auth=self._acting) as http:
             while not self._stop.wait(READ_EVERY_SECONDS):
                 known = [each for each in list(self._ledger.intents.values()) if each.status == CREATED]

@@ -40,14 +40,16 @@ def scaled(shop: KubernetesShop, tmp_path: Path) -> Iterator[KubernetesShop]:
     patches = [{"target": {"kind": "ScaledObject"}, "patch": json.dumps(patch)}]
     option = f"autoscale-{shop.kind}"
     folder = overlay.kustomization(shop.overlay, tmp_path / "scaled", [option], patches)
-    shop.cluster("apply", "-k", str(folder))
-    shop.kubectl("wait", "--for=condition=Ready", "scaledobject", "--all", f"--timeout={SCALE_SECONDS}s")
-    yield shop
-    shop.kubectl("delete", "scaledobject,triggerauthentication", "--all", "--timeout=60s")
-    shop.kubectl("delete", "networkpolicy", "autoscaler")
-    for name in service_ids():
-        shop.kubectl("scale", shop.workload(name), "--replicas=1")
-    shop.wait_all_ready()
+    try:
+        shop.cluster("apply", "-k", str(folder))
+        shop.kubectl("wait", "--for=condition=Ready", "scaledobject", "--all", f"--timeout={SCALE_SECONDS}s")
+        yield shop
+    finally:
+        shop.kubectl("delete", "scaledobject,triggerauthentication", "--all", "--timeout=60s")
+        shop.kubectl("delete", "networkpolicy", "autoscaler", "--ignore-not-found")
+        for name in service_ids():
+            shop.kubectl("scale", shop.workload(name), "--replicas=1")
+        shop.wait_all_ready()
 
 
 def test_the_order_service_scales_out_and_in_with_nothing_lost(scaled: KubernetesShop, tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def change(two_gateways: KubernetesShop, found: list[rollout.Rollout], tmp_path:
         found.append(result)
         print(f"\n{rollout.table([result])}\n{result.failed}\n{result.audit.findings}")
         assert {} == result.failed
+        assert result.reads > 0
         assert [] == result.audit.findings
         assert result.audit.counts["paid"] > 0
 
@@ -139,10 +140,12 @@ def test_traffic_continues_without_the_control_plane(
 
     def stop_a_minute() -> None:
         plane("scale", "deployment", *CONTROL_PLANE, "--replicas=0")
-        for each in CONTROL_PLANE:
-            plane("wait", "--for=delete", "pod", "-l", f"app={each}", "--timeout=60s")
-        two_gateways.deadline.pause(OUTAGE_SECONDS)
-        plane("scale", "deployment", *CONTROL_PLANE, "--replicas=1")
+        try:
+            for each in CONTROL_PLANE:
+                plane("wait", "--for=delete", "pod", "-l", f"app={each}", "--timeout=60s")
+            two_gateways.deadline.pause(OUTAGE_SECONDS)
+        finally:
+            plane("scale", "deployment", *CONTROL_PLANE, "--replicas=1")
         for each in CONTROL_PLANE:
             plane("rollout", "status", f"deployment/{each}", f"--timeout={ROLLOUT_SECONDS}s")
 

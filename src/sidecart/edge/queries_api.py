@@ -36,7 +36,8 @@ AGAIN_AFTER_SECONDS = (0.1, 0.2, 0.4)
 A stopping app ends before its sidecar. For about a third of a second the gateway's sidecar still
 has a connection to that one.
 """
-NO_SERVICE = b"ERR_DIRECT_INVOKE"
+NO_SERVICE = b'{"errorCode":"ERR_DIRECT_INVOKE"'
+"""How the sidecar's own error begins, with the status 500."""
 READ_SECONDS_MAX = 2.0  # for the service; the lookup of the pending record has one second more
 
 
@@ -128,7 +129,8 @@ class QueriesApi:
         deadline = Deadline(READ_SECONDS_MAX)
         for pause in AGAIN_AFTER_SECONDS:
             answer = await self._ask(app_id, path, deadline.left)
-            if answer is None or NO_SERVICE not in answer.body or deadline.left < pause:
+            is_from_sidecars = answer is not None and answer.status == 500 and answer.body.startswith(NO_SERVICE)
+            if not is_from_sidecars or deadline.left < pause:
                 return answer
             await asyncio.sleep(pause)
         return await self._ask(app_id, path, deadline.left)

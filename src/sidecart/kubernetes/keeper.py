@@ -23,14 +23,14 @@ ALIVE_SCRIPT = f"import os, time; assert time.time() - os.path.getmtime('{ALIVE}
 """Succeeds while the program looks at the broker, or tries to: it listens on no port."""
 APPS = f"{names.PART_LABEL}={names.PROJECT},{names.KIND_LABEL} in ({names.GATEWAY_KIND},{names.SERVICE_KIND})"
 """Selects the pods of all apps."""
-API_PORTS = (443, 6443)
-"""The ports of API servers; that of the Service is translated before a policy sees it."""
+API_PORTS = (443, 6443, 8443, 16443)
+"""The ports of API servers (kubeadm, minikube, MicroK8s); a policy sees them, not the Service's."""
 RBAC_API = "rbac.authorization.k8s.io"
 
 REASONS = {
     "automountServiceAccountToken: false": "The program does not call the API server.",
     "automountServiceAccountToken: true": "The program lists pods and evicts them.",
-    "resources:": "Estimates, not measured in a cluster.",
+    "requests:": "Estimates, not measured in a cluster.",
     "type: Recreate": "One is enough.",
     **WORKLOAD_REASONS,
 }

@@ -92,15 +92,13 @@ def _configurations(found: Iterable[Found]) -> Iterator[str]:
 
 def _services(found: list[Found]) -> Iterator[str]:
     """Each app that others call has the Service to which its name leads."""
-    with_port = {
-        each["metadata"]["name"]
-        for _, each in found
-        if each["kind"] == "Service"
-        and names.SIDECAR_INTERNAL_PORT in (port.get("port") for port in each["spec"].get("ports", ()))
-    }
+    known = {each["metadata"]["name"]: each["spec"] for _, each in found if each["kind"] == "Service"}
     for app_id in service_ids():
-        if app_id not in with_port:
-            yield f"{names.FOLDER}/base has no Service {app_id} with the port {names.SIDECAR_INTERNAL_PORT}"
+        spec = known.get(app_id, {})
+        ports = [(each.get("port"), each.get("targetPort")) for each in spec.get("ports", ())]
+        leads = spec.get("selector") == names.selector(app_id) and "clusterIP" not in spec
+        if not leads or (names.SIDECAR_INTERNAL_PORT, names.SIDECAR_INTERNAL_PORT) not in ports:
+            yield f"{names.FOLDER}/base has no Service {app_id} that leads to the port {names.SIDECAR_INTERNAL_PORT}"
 
 
 def _sidecars(found: list[Found]) -> Iterator[str]:

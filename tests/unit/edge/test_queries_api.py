@@ -37,7 +37,17 @@ def test_a_read_ends_if_no_service_comes_back() -> None:
     assert sum(AGAIN_AFTER_SECONDS) < 1
 
 
-@pytest.mark.parametrize("answer", [Answer(200, b"{}"), Answer(404, b"{}"), Answer(503, b"{}"), Answer(500, b"oops")])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(200, b"{}"),
+        Answer(404, b"{}"),
+        Answer(503, b"{}"),
+        Answer(500, b"oops"),
+        Answer(200, b'{"errorCode":"ERR_DIRECT_INVOKE"}'),
+        Answer(500, b'{"name":"ERR_DIRECT_INVOKE"}'),
+    ],
+)
 def test_an_answer_of_the_service_is_final(answer: Answer) -> None:
     """Only the sidecars' own error is repeated."""
     assert (answer, 1) == ask([answer])

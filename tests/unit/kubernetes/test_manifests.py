@@ -223,7 +223,17 @@ MUTANTS: dict[str, tuple[str, Change, str]] = {
     "no Service for a name": (
         "base/order.yaml",
         lambda found: without(found, "Service", "order"),
-        "base has no Service order with the port 50002",
+        "base has no Service order that leads to the port 50002",
+    ),
+    "a Service for other pods": (
+        "base/order.yaml",
+        lambda found: one(found, "Service")["spec"].update(selector={"app": "order"}),
+        "base has no Service order that leads to the port 50002",
+    ),
+    "a Service without an address": (
+        "base/order.yaml",
+        lambda found: one(found, "Service")["spec"].update(clusterIP="None"),
+        "base has no Service order that leads to the port 50002",
     ),
     "every call of Dapr's API": (
         "base/configurations.yaml",

@@ -81,5 +81,8 @@ class GracefulServer(uvicorn.Server):
         # uvicorn makes the list anew each second, from the second of these two
         self.server_state.default_headers.append(CLOSE)
         self.config.encoded_headers.append(CLOSE)
+        for each in self.server_state.connections:  # a request in progress keeps its older list
+            if (cycle := getattr(each, "cycle", None)) is not None:
+                cycle.keep_alive = False
         stop = super().handle_exit
         asyncio.get_running_loop().call_later(self._drain_seconds, stop, sig, None)

@@ -10,6 +10,7 @@ service account may list pods and evict them, and nothing else.
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import os
 import signal
@@ -20,21 +21,24 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sidecart.launcher.servers.gone_gateways import ALIVE
 from sidecart.launcher.servers.rabbitmq import ENV, RabbitMq
-from sidecart.launcher.servers.rabbitmq_keeper import CALL_SECONDS_MAX, LOOK_SECONDS, Keeper
-from sidecart.launcher.topics import GATEWAY, app_ids
-from sidecart.launcher.topology import app_of, pod_name_of, readers, replicas_of
+from sidecart.launcher.servers.rabbitmq_keeper import CALL_SECONDS_MAX, LOOK_SECONDS, LOST_SECONDS, Keeper
+from sidecart.launcher.topics import GATEWAY, Subscription, app_ids
+from sidecart.launcher.topology import app_of, pod_name_of, reader_of, readers, replicas_of
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """The folder in which each pod finds its namespace, its token and the API server's authority."""
 ENDED = ("Succeeded", "Failed")
 """The phases of pods that have ended, such as evicted ones; they stay in the list."""
+PAUSE_SECONDS_MAX = 3600.0
+"""The longest pause between two evictions that did not help."""
 REASON_MAX = 300
 
 
@@ -88,6 +92,8 @@ class ApiServer:
             with error:
                 reason = error.read().decode(errors="replace")[:REASON_MAX]
             raise OSError(f"the API server answers {error.code}: {reason}") from error
+        except (http.client.HTTPException, ValueError) as error:
+            raise OSError(f"the API server does not answer completely: {error!r}") from error
 
 
 def _pod(found: Mapping[str, Any], app_label: str) -> Pod:
@@ -117,38 +123,77 @@ def pods_of(name: str, pods: Sequence[Pod]) -> list[Pod]:
     return [each for each in pods if each.app_id == name]
 
 
-def look(keeper: Keeper, broker: RabbitMq, address: str, pods: Sequence[Pod], now: float) -> list[str]:
-    """Return the pods to evict: of each app that has read incorrectly for long its oldest one.
+class PodKeeper:
+    """Records how long the pods of an app have read incorrectly, and how often it evicted one."""
 
-    Nothing is counted while a pod of the app starts or ends. Raises OSError if the broker is
-    unreachable.
+    def __init__(self) -> None:
+        self._keeper = Keeper()
+        self._evictions: Counter[str] = Counter()
+        self._not_before: dict[str, float] = {}
+
+    def forget(self) -> None:
+        """Start the times again: without a comparison nothing is known."""
+        self._keeper = Keeper()
+
+    def to_evict(self, lost: Iterable[Subscription], pods: Sequence[Pod], now: float) -> list[str]:
+        """Return the pods to evict: of each app that has read incorrectly for long its oldest one.
+
+        Nothing is counted while a pod of the app starts or ends. If an eviction does not help, the
+        next one waits twice as long, at most PAUSE_SECONDS_MAX.
+        """
+
+        def is_ready(name: str) -> bool:
+            found = pods_of(name, pods)
+            return bool(found) and all(each.is_ready for each in found)
+
+        wrong = list(lost)
+        for name in [each for each in self._evictions if is_ready(each)]:
+            if name not in map(reader_of, wrong):
+                del self._evictions[name], self._not_before[name]
+        steady = [one for one in wrong if is_ready(reader_of(one))]
+        names = [name for name in self._keeper.to_end(steady, is_ready, now) if now >= self._not_before.get(name, now)]
+        for name in names:
+            self._evictions[name] += 1
+            self._not_before[name] = now + min(LOST_SECONDS * 2 ** self._evictions[name], PAUSE_SECONDS_MAX)
+        return [pods_of(name, pods)[0].name for name in names]
+
+
+def look(keeper: PodKeeper, broker: RabbitMq, address: str, pods: Sequence[Pod], now: float) -> list[str]:
+    """Compare the readers with the pods, and return the pods to evict.
+
+    Raises OSError if the broker is unreachable.
     """
-
-    def is_ready(name: str) -> bool:
-        found = pods_of(name, pods)
-        return bool(found) and all(each.is_ready for each in found)
-
-    lost = broker.unread(address, readers(replicas(pods)))
-    return [each.name for name in keeper.to_end(lost, is_ready, now) for each in pods_of(name, pods)[:1]]
+    return keeper.to_evict(broker.unread(address, readers(replicas(pods))), pods, now)
 
 
 def watch(api: ApiServer, address: str, selector: str, app_label: str, stopped: threading.Event) -> None:
     """Compare every few seconds until stopped; print each change."""
-    keeper, broker, message = Keeper(), RabbitMq(), ""
+    keeper, broker, message = PodKeeper(), RabbitMq(), ""
     while True:
         ALIVE.touch()
+        found: Sequence[str] = ()
         try:
-            for name in look(keeper, broker, address, api.pods(selector, app_label), time.monotonic()):
-                print(f"the sidecar of {name} reads incorrectly: evicting the pod", flush=True)
-                api.evict(name)
+            found = look(keeper, broker, address, api.pods(selector, app_label), time.monotonic())
             now = "the broker and the API server answer"
         except OSError as error:
+            keeper.forget()
             now = f"no comparison: {error}"
         if now != message:  # only on a change, not every five seconds
             print(now, flush=True)
             message = now
+        for name in found:
+            print(f"the sidecar of {name} reads incorrectly: {_evict(api, name)}", flush=True)
         if stopped.wait(LOOK_SECONDS):
             return
+
+
+def _evict(api: ApiServer, name: str) -> str:
+    """Evict a pod; return the outcome, also of a refusal, which concerns this pod only."""
+    try:
+        api.evict(name)
+    except OSError as error:
+        return f"it was not evicted: {error}"
+    return "evicted the pod"
 
 
 def main() -> None:

@@ -111,6 +111,25 @@ def test_a_response_while_draining_closes_its_connection(served: Served) -> None
     assert {"close"} == set(found)
 
 
+@pytest.mark.parametrize("served", [(5.0, 0.0)], indirect=True)
+def test_a_response_held_until_the_signal_closes_its_connection(served: Served) -> None:
+    """Its request came long before the signal."""
+    found: list[str | None] = []
+
+    def call() -> None:
+        answer = httpx.get(f"http://127.0.0.1:{served.port}/slow", timeout=SECONDS, trust_env=False)
+        found.append(answer.headers.get("connection"))
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    served.until("/slow-calls", "1")
+    time.sleep(HEADERS_SECONDS)  # no event tells that uvicorn has renewed its headers
+    served.process.send_signal(signal.SIGTERM)
+    caller.join(SECONDS)
+
+    assert ["close"] == found
+
+
 @pytest.mark.parametrize("served", [(30.0, 0.0)], indirect=True)
 def test_a_second_signal_stops_at_once(served: Served) -> None:
     """A second signal, for example a second Ctrl-C, ends the draining."""

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from sidecart.launcher.servers.rabbitmq import RabbitMq
-from sidecart.launcher.servers.rabbitmq_keeper import LOST_SECONDS, Keeper
-from sidecart.launcher.servers.rabbitmq_pod_keeper import ApiServer, Pod, look, pods_of, replicas
+from sidecart.launcher.servers.rabbitmq_keeper import LOST_SECONDS, WAITING_SECONDS
+from sidecart.launcher.servers.rabbitmq_pod_keeper import ApiServer, Pod, PodKeeper, look, pods_of, replicas
 from sidecart.launcher.topics import Subscription
 from sidecart.launcher.topology import readers
 
@@ -53,7 +53,7 @@ def test_the_pods_are_the_replicas_of_the_launcher() -> None:
 )
 def test_the_oldest_pod_of_an_app_that_reads_incorrectly_is_evicted(wrong: str, evicted: list[str]) -> None:
     """Not before the time has passed; the next one would be its successor's elder."""
-    keeper, broker = Keeper(), WrongReaders(wrong)
+    keeper, broker = PodKeeper(), WrongReaders(wrong)
 
     assert [] == look(keeper, broker, "", PODS, 0)
     assert [] == look(keeper, broker, "", PODS, LOST_SECONDS - 1)
@@ -62,13 +62,43 @@ def test_the_oldest_pod_of_an_app_that_reads_incorrectly_is_evicted(wrong: str, 
 
 def test_a_pod_that_starts_or_ends_delays_the_comparison() -> None:
     """Its sidecar does not read yet, or no longer."""
-    keeper, broker = Keeper(), WrongReaders("order")
+    keeper, broker = PodKeeper(), WrongReaders("order")
     starting = [*PODS, Pod("order-c", "order", "2026-01-01T00:00:03Z", is_ready=False)]
     look(keeper, broker, "", PODS, 0)
 
     assert [] == look(keeper, broker, "", starting, LOST_SECONDS)
-    assert [] == look(keeper, broker, "", PODS, 2 * LOST_SECONDS - 1)
-    assert ["order-b"] == look(keeper, broker, "", PODS, 2 * LOST_SECONDS)
+    assert [] == look(keeper, broker, "", starting, LOST_SECONDS + WAITING_SECONDS)
+    began = 2 * LOST_SECONDS + WAITING_SECONDS
+    assert [] == look(keeper, broker, "", PODS, began)
+    assert ["order-b"] == look(keeper, broker, "", PODS, began + LOST_SECONDS)
+
+
+def test_without_a_comparison_the_time_starts_again() -> None:
+    """A broker that comes back has no consumers for some seconds."""
+    keeper, broker = PodKeeper(), WrongReaders("order")
+    look(keeper, broker, "", PODS, 0)
+
+    keeper.forget()
+
+    assert [] == look(keeper, broker, "", PODS, LOST_SECONDS)
+
+
+def test_evictions_that_do_not_help_become_rarer() -> None:
+    """Until the app has read correctly once."""
+    keeper, broker, now = PodKeeper(), WrongReaders("order"), 0.0
+    pauses: list[float] = []
+    last = 0.0
+    while len(pauses) < 4:
+        if look(keeper, broker, "", PODS, now):
+            pauses.append(now - last)
+            last = now
+        now += LOST_SECONDS / 2
+    look(keeper, WrongReaders(), "", PODS, now)
+    began = now + 1
+    look(keeper, broker, "", PODS, began)
+
+    assert pauses == sorted(set(pauses))
+    assert ["order-b"] == look(keeper, broker, "", PODS, began + LOST_SECONDS)
 
 
 class Handler(BaseHTTPRequestHandler):
