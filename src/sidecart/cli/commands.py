@@ -7,9 +7,14 @@ A project's command is an entry of the table `[tool.sidecart.commands]`:
 `command` names a `click.Command` of the project, whose function returns the exit code.
 """
 
-from collections.abc import Mapping
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -29,10 +34,33 @@ class CommandReference:
 
     def load(self, name: str) -> click.Command:
         """Import the command's module, and only this one; raise LaunchError if that fails."""
-        found = load(self.command, f"the command `{name}`")
+        with _ending_at_once():
+            found = load(self.command, f"the command `{name}`")
         if not isinstance(found, click.Command):
             raise LaunchError(f"the command `{name}` cannot be loaded from `{self.command}`: this is no click.Command")
         return found
+
+
+@contextmanager
+def _ending_at_once() -> Iterator[None]:
+    """End this process at once by SIGINT or SIGTERM during the block: nothing has started yet.
+
+    An exception of a signal handler does not pass through an import: modules in C replace it with
+    an ImportError of their own.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = {number: signal.signal(number, _end_at_once) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _end_at_once(number: int, _frame: FrameType | None) -> None:
+    os._exit(128 + number)
 
 
 TOOLKIT: Mapping[str, CommandReference] = {

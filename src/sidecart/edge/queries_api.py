@@ -67,25 +67,24 @@ class QueriesApi:
         if not all(is_uuid(value) for value in request.path_params.values()):
             raise not_found(f"{path[:200]}: an id is a UUID in lower case")
         deadline = Deadline(READ_SECONDS_MAX)
-        answer = await self._ask_again(app_id, path)
+        answer = await self._ask(app_id, path, READ_SECONDS_MAX)
         if answer is not None and answer.status == 200:
             _check_owner(query, answer, reader, path)
             self._check_soon(path, answer)
             return _found(answer)
         record = await self._pending(path, deadline)
         if record is None:
+            answer = await self._ask_again(app_id, path, answer, deadline)
             if answer is not None and answer.status == 404:
                 raise not_found(path)
-            raise _unreachable(app_id)
+            return _found_by(answer, query, reader, app_id, path)
         if reader is not None and query.owner not in query.parameters and record.owner != reader.id:
             raise not_found(path)
         if record.is_confirmed:
             # The service created the resource after the first read.
             answer = await self._ask(app_id, path, deadline.left_to_answer)
-            if answer is None or answer.status != 200:
-                raise _unreachable(app_id)
-            _check_owner(query, answer, reader, path)
-            return _found(answer)
+            answer = await self._ask_again(app_id, path, answer, deadline)
+            return _found_by(answer, query, reader, app_id, path)
         if record.pending:
             ids = dict(reversed(request.path_params.items()))  # the resource's own id first, as after a POST
             body = msgspec.json.encode({**ids, "status": "accepted"})
@@ -122,18 +121,15 @@ class QueriesApi:
             if kind is not None and kind.is_pending(answer.body):
                 self.reconciler.check_soon(kind, path.rpartition("/")[2])
 
-    async def _ask_again(self, app_id: str, path: str) -> Answer | None:
-        """Ask a service, and again a moment later if the sidecars found none; None without an
-        answer.
-        """
-        deadline = Deadline(READ_SECONDS_MAX)
+    async def _ask_again(self, app_id: str, path: str, answer: Answer | None, deadline: Deadline) -> Answer | None:
+        """Ask again a moment later if the sidecars found no service; return the last answer."""
         for pause in AGAIN_AFTER_SECONDS:
-            answer = await self._ask(app_id, path, deadline.left)
             is_from_sidecars = answer is not None and answer.status == 500 and answer.body.startswith(NO_SERVICE)
-            if not is_from_sidecars or deadline.left < pause:
-                return answer
+            if not is_from_sidecars or deadline.left_to_answer < pause:
+                break
             await asyncio.sleep(pause)
-        return await self._ask(app_id, path, deadline.left)
+            answer = await self._ask(app_id, path, deadline.left_to_answer)
+        return answer
 
     async def _ask(self, app_id: str, path: str, seconds_max: float) -> Answer | None:
         try:
@@ -160,6 +156,16 @@ def _check_owner(query: QueryDeclaration, answer: Answer, reader: Caller | None,
         return
     if msgspec.json.decode(answer.body, type=dict[str, Any]).get(query.owner) != reader.id:
         raise not_found(path)
+
+
+def _found_by(
+    answer: Answer | None, query: QueryDeclaration, reader: Caller | None, app_id: str, path: str
+) -> Response:
+    """Return the resource of an answer; raise Problem 503 without one, or 404 for another owner."""
+    if answer is None or answer.status != 200:
+        raise _unreachable(app_id)
+    _check_owner(query, answer, reader, path)
+    return _found(answer)
 
 
 def _found(answer: Answer) -> Response:

@@ -165,8 +165,8 @@ MUTANTS = {
     ),
     "a misspelled field of KEDA": Mutant(
         f"{OPTIONS}/autoscale-redis/scaled-objects.yaml",
-        lambda found: rename(spec_of(found, "ScaledObject"), "cooldownPeriod", "coolDownPeriod"),
-        {api_server: "coolDownPeriod: field not declared in schema", rules: "the unknown field coolDownPeriod"},
+        lambda found: rename(spec_of(found, "ScaledObject"), "pollingInterval", "pollInterval"),
+        {api_server: "pollInterval: field not declared in schema", rules: "the unknown field pollInterval"},
     ),
     "a misspelled field of the Prometheus operator": Mutant(
         f"{OPTIONS}/monitoring/monitoring.yaml",

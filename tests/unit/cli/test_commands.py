@@ -1,5 +1,6 @@
 """A project adds commands of its own to `sidecart`."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -188,3 +189,33 @@ def test_the_table_is_a_table(tmp_path: Path) -> None:
 def test_every_declared_command_can_be_loaded(reference: CommandReference) -> None:
     """The references of the toolkit and of this project name commands."""
     assert isinstance(reference.load("the command"), click.Command)
+
+
+LOADING = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from sidecart.cli.commands import CommandReference
+number = signal.Signals[sys.argv[2]]
+signal.signal(number, lambda *_: sys.exit("unwound"))
+CommandReference("interrupted:command", "").load("x")
+"""
+REPLACING = """
+import os, signal, sys
+try:
+    os.kill(os.getpid(), signal.Signals[sys.argv[2]])
+    for _ in range(10**7):
+        pass
+except BaseException:
+    raise ImportError("replaced") from None  # as a module in C does
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda each: each.name)
+def test_a_signal_ends_the_loading_of_a_command(tmp_path: Path, number: signal.Signals) -> None:
+    """A module can replace the exception of a handler, and the signal would be a failed import."""
+    (tmp_path / "interrupted.py").write_text(REPLACING, encoding="utf-8")
+    words = [sys.executable, "-c", LOADING, str(tmp_path), number.name]
+
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=root())
+
+    assert (128 + number, "", "") == (done.returncode, done.stdout, done.stderr)

@@ -9,6 +9,7 @@ import pytest
 
 from sidecart.chassis.connections import Answer
 from sidecart.edge import queries_api
+from sidecart.edge.command import ANSWER_SECONDS, Deadline
 from sidecart.edge.queries_api import AGAIN_AFTER_SECONDS, QueriesApi
 from tests.unit.edge.fakes import FakeSidecar
 
@@ -23,7 +24,12 @@ def ask(answers: list[Answer]) -> tuple[Answer | None, int]:
     sidecar.answer = lambda _app, _path: next(left)
     # this part of a read uses nothing but the sidecar
     api = QueriesApi(sidecar, *cast(Any, (None, None, None, frozenset(), None)))
-    return asyncio.run(api._ask_again("user", PATH)), len(sidecar.invoked)
+
+    async def read() -> Answer | None:
+        first = await api._ask("user", PATH, queries_api.READ_SECONDS_MAX)
+        return await api._ask_again("user", PATH, first, Deadline(queries_api.READ_SECONDS_MAX))
+
+    return asyncio.run(read()), len(sidecar.invoked)
 
 
 def test_a_read_is_repeated_until_a_service_answers() -> None:
@@ -54,7 +60,7 @@ def test_an_answer_of_the_service_is_final(answer: Answer) -> None:
 
 
 def test_the_time_of_a_read_bounds_its_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lookup of the pending command still has its second."""
-    monkeypatch.setattr(queries_api, "READ_SECONDS_MAX", 0.2)
+    """The caller gets 503 by then."""
+    monkeypatch.setattr(queries_api, "READ_SECONDS_MAX", 0.15 - ANSWER_SECONDS)
 
     assert (STOPPED, 2) == ask([STOPPED] * 9)

@@ -3,8 +3,8 @@
 `python -m sidecart.launcher.servers.rabbitmq_pod_keeper --selector LABEL=VALUE --app-label LABEL`
 
 There a sidecar listens in its pod only. So the keeper evicts the pod of a sidecar whose consumers
-stay wrong, and Kubernetes starts another one. An eviction respects the disruption budget. Its
-service account may list pods and evict them, and nothing else.
+stay wrong, and Kubernetes starts another one. An eviction respects the disruption budget. It may
+list pods and evict them, and nothing else.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from sidecart.launcher.servers.rabbitmq_keeper import CALL_SECONDS_MAX, LOOK_SEC
 from sidecart.launcher.topics import GATEWAY, Subscription, app_ids
 from sidecart.launcher.topology import app_of, pod_name_of, reader_of, readers, replicas_of
 
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+IDENTITY = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """The folder in which each pod finds its namespace, its token and the API server's authority."""
 ENDED = ("Succeeded", "Failed")
 """The phases of pods that have ended, such as evicted ones; they stay in the list."""
@@ -57,11 +57,11 @@ class Pod:
 class ApiServer:
     """The part of the API server that the keeper uses; each method raises OSError."""
 
-    def __init__(self, url: str, account: Path = ACCOUNT) -> None:
-        self._account = account
-        namespace = (account / "namespace").read_text(encoding="ascii").strip()
+    def __init__(self, url: str, identity: Path = IDENTITY) -> None:
+        self._identity = identity
+        namespace = (identity / "namespace").read_text(encoding="ascii").strip()
         self._pods = f"{url}/api/v1/namespaces/{namespace}/pods"
-        authority = account / "ca.crt"
+        authority = identity / "ca.crt"
         context = ssl.create_default_context(cafile=str(authority)) if authority.exists() else None
         handlers = [
             urllib.request.ProxyHandler({}),
@@ -83,7 +83,7 @@ class ApiServer:
 
     def _call(self, url: str, body: bytes | None = None) -> dict[str, Any]:
         # the kubelet replaces the token within the hour
-        token = (self._account / "token").read_text(encoding="ascii").strip()
+        token = (self._identity / "token").read_text(encoding="ascii").strip()
         head = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         try:
             with self._opener.open(urllib.request.Request(url, body, head), timeout=CALL_SECONDS_MAX) as answer:
