@@ -76,6 +76,7 @@ GENERATED = {
     REDIS: "scopes",
     RABBITMQ: "scopes",
     POSTGRES: "scopes",
+    "deploy/kubernetes": "manifests",
 }
 """The files that the tutorial lets a command write, and the command."""
 
