@@ -56,6 +56,7 @@ REPORTED = {
     "tye-or-compose/docker-compose.yml": (
         ("tests/unit/test_compose_file.py", "tye-or-compose/docker-compose.yml: x-app-networks lacks loyalty"),
         ("tests/unit/test_compose_file.py", "tye-or-compose/docker-compose.yml: services lacks loyalty"),
+        ("tests/unit/test_compose_file.py", "tye-or-compose/docker-compose.yml: the networks of monitor lack loyalty"),
         ("tests/unit/test_compose_file.py", "tye-or-compose/docker-compose.yml: secrets lacks loyalty-identity"),
         ("tests/unit/test_compose_file.py", "tye-or-compose/docker-compose.yml: networks lacks loyalty"),
     ),

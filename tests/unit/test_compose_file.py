@@ -398,6 +398,7 @@ def test_only_its_own_sidecar_reaches_an_app(app_id: str) -> None:
     servers and sidecars use a network without apps.
     """
     page = {MONITOR} - ({MONITOR} if app_id == "gateway" else set())  # it reaches gateways elsewhere
+    assert page <= members(app_id), f"{FILE}: the networks of {MONITOR} lack {app_id}"
     assert {app_id, SIDECARS[app_id], *page} == {name for name in members(app_id) if name not in ADDED}
     assert {"prometheus", "jaeger"} == members(app_id) & set(ADDED)
     assert {app_id, "mesh"} == set(SERVICES[SIDECARS[app_id]]["networks"])
