@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import Counter
@@ -14,11 +13,13 @@ from typing import Self
 
 import httpx
 
+from shop.audit import PAID_TWICE
 from sidecart.testkit.acting import Acting
 from sidecart.testkit.faults.audit import Audit
 from sidecart.testkit.faults.ledger import Ledger
 from sidecart.testkit.faults.load import Plan
 from tests.kubernetes import trial
+from tests.kubernetes.results import kept
 from tests.kubernetes.shop import KubernetesShop
 
 CLIENTS = 4
@@ -119,7 +120,7 @@ def table(rollouts: Sequence[Rollout]) -> str:
         audit = one.audit
         cells = (
             *(one.name, one.overlay, f"{one.seconds:.0f}", audit.valid, one.reads, sum(one.failed.values())),
-            *(f"{audit.created} / {audit.pending}", audit.lost, audit.counts["paid twice"]),
+            *(f"{audit.created} / {audit.pending}", audit.lost, audit.counts[PAID_TWICE]),
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
@@ -127,9 +128,4 @@ def table(rollouts: Sequence[Rollout]) -> str:
 
 def read(pattern: str, folder: Path) -> list[Rollout]:
     """Return the kept results of the files that match."""
-    found: list[Rollout] = []
-    for path in sorted(folder.glob(pattern)):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        every = content if isinstance(content, list) else [content]
-        found += [Rollout(**{**each, "audit": Audit(**each["audit"])}) for each in every]
-    return found
+    return [Rollout(**{**each, "audit": Audit(**each["audit"])}) for each in kept(pattern, folder)]

@@ -17,7 +17,7 @@ import httpx
 
 from sidecart.kubernetes import names
 from sidecart.kubernetes.forwards import SIDECAR_PORT, secret, workload_of
-from sidecart.kubernetes.kustomizations import OVERLAYS
+from sidecart.kubernetes.kustomizations import APP_SELECTOR, OVERLAYS
 from sidecart.kubernetes.secrets import address_at, secrets_text
 from sidecart.kubernetes.servers import PASSWORD
 from sidecart.kubernetes.trial import ISSUER_SECRET
@@ -41,7 +41,6 @@ from tests.kubernetes.cluster.kubectl import Kubectl
 from tests.kubernetes.cluster.namespaces import run
 
 READY_SECONDS = 240
-APPS = f"{names.KIND_LABEL} in ({names.GATEWAY_KIND},{names.SERVICE_KIND})"
 DENIED = 403
 """The answer of a sidecar to a route that no access control allows."""
 VOLUMES = cache_folder() / "kubernetes" / "volumes"
@@ -99,7 +98,7 @@ class KubernetesShop:
     @property
     def replicas(self) -> list[str]:
         """The replicas that run, as the launcher names them."""
-        items = self.kubectl.get("statefulset,deployment", "-l", APPS)["items"]
+        items = self.kubectl.get("statefulset,deployment", "-l", APP_SELECTOR)["items"]
         counts = {each["metadata"]["name"]: int(each["spec"]["replicas"]) for each in items}
         return [name for app_id in app_ids() for name in replicas_of(app_id, counts[app_id])]
 

@@ -13,6 +13,7 @@ from typing import Any
 from sidecart.kubernetes import names
 from sidecart.launcher.topology import app_for_sidecar, app_of
 from tests.kubernetes.containers import APP, SIDECAR
+from tests.kubernetes.results import kept
 from tests.kubernetes.shop import KubernetesShop
 
 MIB = 1024 * 1024
@@ -149,8 +150,6 @@ def _each(seconds: float, result: Result) -> float:
 
 def read(pattern: str, folder: Path) -> list[Result]:
     """Return the kept results of the files that match."""
-    found = []
-    for path in sorted(folder.glob(pattern)):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        found.append(Result(**{**content, "containers": [Usage(**each) for each in content["containers"]]}))
-    return found
+    return [
+        Result(**{**each, "containers": [Usage(**one) for one in each["containers"]]}) for each in kept(pattern, folder)
+    ]

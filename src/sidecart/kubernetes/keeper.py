@@ -9,6 +9,7 @@ from typing import Any
 
 from sidecart.kubernetes import names, network
 from sidecart.kubernetes.documents import Document, document, text
+from sidecart.kubernetes.kustomizations import APP_SELECTOR
 from sidecart.kubernetes.pods import UID, confined, resources, restricted, scratch
 from sidecart.kubernetes.workloads import REASONS as WORKLOAD_REASONS
 from sidecart.kubernetes.workloads import disruption_budget
@@ -21,7 +22,7 @@ MODULE, READER_MODULE = (f"sidecart.launcher.servers.{each}" for each in ("gone_
 LATE_SECONDS = 6 * int(LOOK_SECONDS)
 ALIVE_SCRIPT = f"import os, time; assert time.time() - os.path.getmtime('{ALIVE}') < {LATE_SECONDS}"
 """Succeeds while the program looks at the broker, or tries to: it listens on no port."""
-APPS = f"{names.PART_LABEL}={names.PROJECT},{names.KIND_LABEL} in ({names.GATEWAY_KIND},{names.SERVICE_KIND})"
+APPS = f"{names.PART_LABEL}={names.PROJECT},{APP_SELECTOR}"
 """Selects the pods of all apps."""
 API_PORTS = (443, 6443, 8443, 16443)
 """The ports of API servers (kubeadm, minikube, MicroK8s); a policy sees them, not the Service's."""
