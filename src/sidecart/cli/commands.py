@@ -7,18 +7,17 @@ A project's command is an entry of the table `[tool.sidecart.commands]`:
 `command` names a `click.Command` of the project, whose function returns the exit code.
 """
 
-import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
 
+from sidecart.cli.entry_point import end_at_once
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import PROJECT_FILE, declared, load
 
@@ -51,16 +50,12 @@ def _ending_at_once() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    former = {number: signal.signal(number, _end_at_once) for number in (signal.SIGINT, signal.SIGTERM)}
+    former = {number: signal.signal(number, end_at_once) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-
-
-def _end_at_once(number: int, _frame: FrameType | None) -> None:
-    os._exit(128 + number)
 
 
 TOOLKIT: Mapping[str, CommandReference] = {

@@ -20,7 +20,7 @@ def main() -> None:
     The exit code is 130 after a Ctrl-C, and 143 after a SIGTERM that the command itself does not
     handle.
     """
-    signal.signal(signal.SIGINT, _end_at_once)  # no process has started yet
+    signal.signal(signal.SIGINT, end_at_once)  # no process has started yet
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     from sidecart.launcher.errors import LaunchError
 
@@ -48,7 +48,8 @@ def main() -> None:
     sys.exit(code)
 
 
-def _end_at_once(number: int, _frame: FrameType | None) -> None:
+def end_at_once(number: int, _frame: FrameType | None) -> None:
+    """Handle a signal while nothing has started yet."""
     os._exit(128 + number)
 
 
