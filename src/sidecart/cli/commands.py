@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from sidecart.cli.entry_point import end_at_once
+from sidecart.cli.signal_handlers import end_at_once
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import PROJECT_FILE, declared, load
 

@@ -1,17 +1,15 @@
 """The entry point of ./sidecart, which a Ctrl-C ends at any moment without a traceback.
 
 ./sidecart blocks SIGINT while it replaces one Python process with another. This module unblocks
-SIGINT before it imports anything else.
+SIGINT before it imports a library.
 """
 
-import os
 import signal
 import sys
-import threading
-from types import FrameType
+
+from sidecart.cli import signal_handlers
 
 INTERRUPTED = 128 + signal.SIGINT
-AGAIN_SECONDS = 0.1
 
 
 def main() -> None:
@@ -20,7 +18,7 @@ def main() -> None:
     The exit code is 130 after a Ctrl-C, and 143 after a SIGTERM that the command itself does not
     handle.
     """
-    signal.signal(signal.SIGINT, end_at_once)  # no process has started yet
+    signal.signal(signal.SIGINT, signal_handlers.end_at_once)  # no process has started yet
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     from sidecart.launcher.errors import LaunchError
 
@@ -31,8 +29,8 @@ def main() -> None:
     code: int | str | None = INTERRUPTED
     try:
         # like a Ctrl-C: the unwinding stops the started processes
-        sys.unraisablehook = _send_again
-        signal.signal(signal.SIGTERM, _unwind)
+        sys.unraisablehook = signal_handlers.send_again
+        signal.signal(signal.SIGTERM, signal_handlers.unwind)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         code = command()
     except KeyboardInterrupt:
@@ -46,28 +44,6 @@ def main() -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # no cleanup is left to interrupt
     sys.exit(code)
-
-
-def end_at_once(number: int, _frame: FrameType | None) -> None:
-    """Handle a signal while nothing has started yet."""
-    os._exit(128 + number)
-
-
-def _send_again(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Send a signal again whose exception Python has dropped, as in a callback at a fork."""
-    kinds = {KeyboardInterrupt: signal.SIGINT, SystemExit: signal.SIGTERM}
-    number = kinds.get(unraisable.exc_type)
-    if number is None:
-        sys.__unraisablehook__(unraisable)
-        return
-    # not now: its exception would end this hook only
-    timer = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), number))
-    timer.daemon = True
-    timer.start()
-
-
-def _unwind(number: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

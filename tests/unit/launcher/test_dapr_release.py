@@ -2,10 +2,9 @@
 
 import hashlib
 import http.server
-import io
 import os
-import tarfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.first_downloads import ChangedRelease
 from sidecart.launcher.programs import Report
+from tests.unit.launcher.release_archive import release_archive
 
 PROGRAM = b"#!/bin/sh\necho 1.18.2\n# nameresolution/sqlite\n"
 
@@ -37,12 +37,7 @@ def archive_of(program: DaprProgram) -> str:
 
 def archive(program: DaprProgram, content_of_program: bytes = PROGRAM) -> bytes:
     """A release archive with a program of two lines."""
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz") as packed:
-        entry = tarfile.TarInfo(program.name)
-        entry.size = len(content_of_program)
-        packed.addfile(entry, io.BytesIO(content_of_program))
-    return content.getvalue()
+    return release_archive({program.name: content_of_program})
 
 
 @pytest.fixture
@@ -71,6 +66,14 @@ def releases(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
         yield files
         server.shutdown()
         thread.join()
+
+
+def test_an_archive_has_the_same_bytes_at_any_time(program: DaprProgram, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test may compute a checksum in another second than the archive that it serves."""
+    first = archive(program)
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+
+    assert archive(program) == first
 
 
 def publish(files: Releases, program: DaprProgram, content: bytes, checksum: str) -> None:

@@ -2,9 +2,7 @@
 
 import hashlib
 import http.server
-import io
 import os
-import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.first_downloads import ChangedRelease
 from tests.lint import vale
+from tests.unit.launcher.release_archive import release_archive
 
 PROGRAM = f"#!/bin/sh\necho vale version {vale.VERSION}\n".encode()
 ARCHIVE = f"vale_{vale.VERSION}_{vale._platform()}.tar.gz"
@@ -23,13 +22,7 @@ ARCHIVE = f"vale_{vale.VERSION}_{vale._platform()}.tar.gz"
 
 def archive() -> bytes:
     """A release archive with a program of two lines and the other files of a real one."""
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz") as packed:
-        for name, data in (("LICENSE", b"MIT"), ("README.md", b"Vale"), ("vale", PROGRAM)):
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            packed.addfile(entry, io.BytesIO(data))
-    return content.getvalue()
+    return release_archive({"LICENSE": b"MIT", "README.md": b"Vale", "vale": PROGRAM})
 
 
 @pytest.fixture
