@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import random
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from sidecart.launcher import monitor
 from sidecart.launcher.apps import read_apps, resource_folders
 from sidecart.launcher.lifecycle.options import Options
 from sidecart.launcher.lifecycle.plan import choose_ports, plan_of
+from sidecart.launcher.ports import LOWEST, is_free
 from sidecart.launcher.tokens import Tokens
 from sidecart.launcher.topics import monitor_subscriptions, read_topics, service_ids, subscriptions
 from sidecart.monitor.settings import read
@@ -92,8 +93,9 @@ def test_the_page_has_its_usual_port_only_with_a_chosen_shop_port(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The page uses its usual port if the shop's port was chosen, unless that is the usual port."""
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        usual, chosen = one.getsockname()[1], other.getsockname()[1]
+    # below the ports that the launcher allocates, and those that the system gives to connections
+    free = filter(is_free, random.sample(range(10_000, LOWEST), 1_000))
+    usual, chosen = next(free), next(free)
     monkeypatch.setattr(monitor, "PORT", usual)
     found = []
     for port in (usual, None, chosen):

@@ -11,6 +11,7 @@ from contextlib import closing
 
 import pytest
 
+from sidecart.launcher.ports import free_port
 from sidecart.testkit.faults.link import Link
 from sidecart.testkit.faults.network import Network
 
@@ -166,13 +167,6 @@ def test_an_unreachable_server_is_unreachable_through_the_link(link: Link) -> No
     address = ("127.0.0.1", link.port)
     with pytest.raises(ConnectionResetError), socket.create_connection(address, SECONDS_MAX) as connection:
         connection.recv(1)  # unless the reset arrived while the connection was made
-
-
-def free_port() -> int:
-    """Return a port at which no process listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(done: Callable[[], bool]) -> None:
