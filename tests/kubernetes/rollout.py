@@ -16,6 +16,7 @@ import httpx
 from shop.audit import PAID_TWICE
 from sidecart.testkit.acting import Acting
 from sidecart.testkit.faults.audit import Audit
+from sidecart.testkit.faults.injector import InjectedFault
 from sidecart.testkit.faults.ledger import Ledger
 from sidecart.testkit.faults.load import Plan
 from tests.kubernetes import trial
@@ -91,9 +92,20 @@ class Rollout:
     audit: Audit
 
 
-def run(shop: KubernetesShop, name: str, folder: Path, change: Callable[[], None], clients: int = CLIENTS) -> Rollout:
-    """Send requests of some callers during the change, then audit."""
-    is_changing = True
+def run(
+    shop: KubernetesShop,
+    name: str,
+    folder: Path,
+    change: Callable[[], None],
+    replaced: Sequence[str] = (),
+    clients: int = CLIENTS,
+) -> Rollout:
+    """Send requests of some callers during the change, then audit.
+
+    `replaced` has an app for each time that the change replaces its pods. Meanwhile two pods may get
+    the events of one mail at the same moment.
+    """
+    is_changing, began = True, time.time()
     # each run needs new keys: a shop answers a known key as it did before
     plan = Plan(time.time_ns() % 2**32, 0, 0.0, clients=clients, seconds=SECONDS_MIN)
     with trial.loaded(shop, plan, folder, lambda: is_changing) as running:
@@ -107,20 +119,22 @@ def run(shop: KubernetesShop, name: str, folder: Path, change: Callable[[], None
                 running.load.join(lambda: None)
         failed = running.ledger.broken | reads.failed
         shop.wait_all_ready()
-        return Rollout(name, shop.overlay, seconds, failed, reads.number, running.audit([]))
+        faults = [InjectedFault("rollout", each, began, began + seconds) for each in replaced]
+        return Rollout(name, shop.overlay, seconds, failed, reads.number, running.audit(faults))
 
 
 def table(rollouts: Sequence[Rollout]) -> str:
     """Return one Markdown row for each change."""
     lines = [
-        "| change | overlay | seconds | requests | reads | failed calls | 201 / 202 | lost | paid twice |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| change | overlay | seconds | requests | reads | failed calls | 201 / 202 | lost | paid twice "
+        "| second mails |",
+        f"|{'---|' * 10}",
     ]
     for one in rollouts:
         audit = one.audit
         cells = (
             *(one.name, one.overlay, f"{one.seconds:.0f}", audit.valid, one.reads, sum(one.failed.values())),
-            *(f"{audit.created} / {audit.pending}", audit.lost, audit.counts[PAID_TWICE]),
+            *(f"{audit.created} / {audit.pending}", audit.lost, audit.counts[PAID_TWICE], audit.repeats),
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)

@@ -73,7 +73,7 @@ def test_the_order_service_scales_out_and_in_with_nothing_lost(scaled: Kubernete
             send(pod, signal.SIGCONT)
         shop.deadline.until(lambda: replicas() == 1, SCALE_SECONDS, lambda: f"no scale in: {state(shop)}", 0.5)
 
-    result = rollout.run(shop, "Order Service scaled by KEDA", tmp_path, stand_still, clients=CLIENTS)
+    result = rollout.run(shop, "Order Service scaled by KEDA", tmp_path, stand_still, service_ids(), CLIENTS)
 
     keep(result, f"autoscaling-{shop.overlay}")
     print(f"\nat most {most} replicas\n{rollout.table([result])}\n{result.failed}")

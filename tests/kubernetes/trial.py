@@ -21,6 +21,7 @@ from sidecart.testkit.acting import Acting
 from sidecart.testkit.contents import Backlog
 from sidecart.testkit.faults.audit import Audit
 from sidecart.testkit.faults.auditor import Auditor
+from sidecart.testkit.faults.bookkeeping import SideEffect
 from sidecart.testkit.faults.effects import effects
 from sidecart.testkit.faults.injector import InjectedFault, Injector
 from sidecart.testkit.faults.ledger import Ledger
@@ -43,9 +44,20 @@ KIND = "kubernetes"
 
 
 class KubernetesBookkeeping(ShopBookkeeping):
-    """The shop's bookkeeping; a drained node explains a second mail, too."""
+    """The shop's bookkeeping; a drained node explains a second mail, too.
+
+    The tests share a shop, so it counts only the mails since it was made.
+    """
 
     repeat_rules = replace(SECOND_MAILS, explained_by=(*SECOND_MAILS.explained_by, NODE))
+
+    def __init__(self, system: System) -> None:
+        super().__init__(system)
+        self._since = time.time()
+
+    def side_effects(self) -> Sequence[SideEffect]:
+        """Return the mails that the mail server accepted since the bookkeeping was made."""
+        return [each for each in super().side_effects() if each.at >= self._since]
 
 
 def schedule(seed: int, overlay: str, number: int) -> list[Fault]:
