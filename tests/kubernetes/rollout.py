@@ -102,8 +102,8 @@ def run(
 ) -> Rollout:
     """Send requests of some callers during the change, then audit.
 
-    `replaced` has an app for each time that the change replaces its pods. Meanwhile two pods may get
-    the events of one mail at the same moment.
+    `replaced` has an app for each time that the change replaces its pods. Meanwhile two pods may
+    get the events of one mail at the same moment.
     """
     is_changing, began = True, time.time()
     # each run needs new keys: a shop answers a known key as it did before
@@ -119,7 +119,8 @@ def run(
                 running.load.join(lambda: None)
         failed = running.ledger.broken | reads.failed
         shop.wait_all_ready()
-        faults = [InjectedFault("rollout", each, began, began + seconds) for each in replaced]
+        # pods end, and their events come again, until the shop has settled
+        faults = [InjectedFault("rollout", each, began, time.time()) for each in replaced]
         return Rollout(name, shop.overlay, seconds, failed, reads.number, running.audit(faults))
 
 

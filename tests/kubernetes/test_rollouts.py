@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -19,8 +19,9 @@ from tests.kubernetes.shop import KubernetesShop
 
 ROLLOUT_SECONDS = 300
 OUTAGE_SECONDS = 60
-KEEPER_SECONDS = overlay.GONE_SECONDS + 60
-"""The keeper looks every half minute, and the broker removes one subscription after the other."""
+KEEPER_SECONDS = overlay.GONE_SECONDS + 120
+"""The keeper looks every half minute, first sees that a gateway has gone when events wait, and
+removes one subscription after the other."""
 CONTROL_PLANE = ("dapr-operator", "dapr-sidecar-injector", "dapr-sentry")
 
 pytestmark = pytest.mark.full
@@ -121,16 +122,20 @@ def test_a_rolling_upgrade_fails_no_request(two_gateways: KubernetesShop, change
                 shop.kubectl("set", "image", shop.workload(name), f"{APP}={image}")
             for name in app_ids():
                 finish(shop, name)
-            used = {each["image"] for name in app_ids() for each in running_containers(shop, name)}
+            used = {each["image"] for name in app_ids() for each in app_containers(shop, name)}
             assert {image} == used
 
     change("rolling upgrade of all apps at once, and back", upgrade, [*app_ids(), *app_ids()])
 
 
-def running_containers(shop: KubernetesShop, name: str) -> list[dict[str, str]]:
-    """Return the containers of the pods of an app that were not deleted."""
-    pods = [each for each in shop.pods(name) if "deletionTimestamp" not in each["metadata"]]
-    return [each for pod in pods for each in pod["spec"]["containers"] if each["name"] == APP]
+def running(shop: KubernetesShop, name: str) -> list[dict[str, Any]]:
+    """Return the pods of an app that were not deleted."""
+    return [each for each in shop.pods(name) if "deletionTimestamp" not in each["metadata"]]
+
+
+def app_containers(shop: KubernetesShop, name: str) -> list[dict[str, str]]:
+    """Return the containers of an app in the pods that were not deleted."""
+    return [each for pod in running(shop, name) for each in pod["spec"]["containers"] if each["name"] == APP]
 
 
 def test_scaling_services_fails_no_request(two_gateways: KubernetesShop, change: Change) -> None:
@@ -165,7 +170,8 @@ def test_traffic_continues_without_the_control_plane(
 
     two_gateways.kubectl("rollout", "restart", two_gateways.workload("order"))
     finish(two_gateways, "order")
-    assert [SIDECAR] == [each["name"] for pod in two_gateways.pods("order") for each in pod["spec"]["initContainers"]]
+    pods = running(two_gateways, "order")
+    assert [SIDECAR] == [each["name"] for pod in pods for each in pod["spec"]["initContainers"]]
 
 
 def test_scaling_gateways_fails_no_request_and_leaves_nothing(two_gateways: KubernetesShop, change: Change) -> None:

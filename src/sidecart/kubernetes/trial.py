@@ -115,7 +115,7 @@ def _container(
         "startupProbe": {**probe, "periodSeconds": 1, "failureThreshold": 60},
         "livenessProbe": {**probe, "periodSeconds": 20},
         "readinessProbe": dict(probe),
-        "resources": resources("20m", "48Mi", "500m", "128Mi"),
+        "resources": resources("20m", "64Mi", "500m", "128Mi"),
         "securityContext": confined(),
         "volumeMounts": [*mounts, {"name": "tmp", "mountPath": "/tmp"}],
     }
