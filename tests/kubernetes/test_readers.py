@@ -4,24 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sidecart.launcher.servers.rabbitmq import RabbitMq
-from sidecart.launcher.servers.rabbitmq_keeper import LOST_SECONDS
-from sidecart.launcher.topology import readers
+from tests.kubernetes.consumers import wait_correct, wrong
 from tests.kubernetes.shop import KubernetesShop
 
-READERS_SECONDS = LOST_SECONDS + 120
-"""The keeper waits half a minute, and a new pod needs some seconds; the next may be wrong too."""
-
 pytestmark = [pytest.mark.full, pytest.mark.only_on("rabbitmq")]
-
-
-def wrong(shop: KubernetesShop) -> list[str]:
-    """Return the queues with another number of consumers than replicas, or why none is known."""
-    try:
-        found = RabbitMq().unread(shop.broker_address, readers(shop.replicas))
-    except OSError as error:
-        return [str(error)]
-    return [f"{one.consumer_id}-{one.topic}" for one in found]
 
 
 def test_each_queue_has_its_consumers_after_a_restart_of_the_broker(shop: KubernetesShop) -> None:
@@ -30,8 +16,6 @@ def test_each_queue_has_its_consumers_after_a_restart_of_the_broker(shop: Kubern
 
     shop.kubectl("delete", "pod", "rabbitmq-0", "--grace-period=1")
     shop.kubectl("rollout", "status", "statefulset/rabbitmq", "--timeout=240s")
-    shop.connect()
-    shop.deadline.until(lambda: not wrong(shop), READERS_SECONDS, lambda: f"wrong: {wrong(shop)}", 1.0)
+    wait_correct(shop)
 
-    shop.wait_all_ready()
     assert [] == wrong(shop)
