@@ -5,6 +5,7 @@ one second.
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.local_http import get
 from sidecart.launcher.servers import rabbitmq
 from sidecart.launcher.topology import sidecar_of
+from sidecart.testkit.faults.injector import send
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import broker, options
 from tests.e2e.healthy import until_healthy
@@ -77,13 +79,11 @@ def paused(shop: System, *names: str) -> Iterator[None]:
     """Pause processes and their children with SIGSTOP."""
     parents = [psutil.Process(shop.processes[name]) for name in names]
     found = [one for parent in parents for one in (parent, *parent.children(recursive=True))]
-    for one in found:
-        one.suspend()
+    send(found, signal.SIGSTOP)
     try:
         yield
     finally:
-        for one in found:
-            one.resume()
+        send(found, signal.SIGCONT)
 
 
 def all_calls(shopper: Shopper, user_id: str, prefer: str) -> Iterator[tuple[httpx.Response, float]]:

@@ -5,6 +5,7 @@ also runs without its control, where it succeeds.
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ from sidecart.launcher.lifecycle.wiring import Wiring
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.topics import GATEWAY, app_ids, service_ids
 from sidecart.launcher.topology import sidecar_of
+from sidecart.testkit.faults.injector import send
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.healthy import until_healthy
@@ -389,7 +391,7 @@ def test_a_system_without_sentry_keeps_running(protected: System) -> None:
     paused = psutil.Process(protected.processes[sentry.NAME])
     with Tap(protected) as tap, Shopper(protected, tap) as shopper:
         user_id = shopper.register()["user_id"]
-        paused.suspend()
+        send([paused], signal.SIGSTOP)
         try:
             assert user_id == shopper.get(f"/user/{user_id}")["user_id"]
             psutil.Process(protected.processes[sidecar_of(VICTIM)]).kill()

@@ -18,6 +18,7 @@ from sidecart.launcher.servers import valkey_groups
 from sidecart.launcher.topics import app_ids
 from sidecart.launcher.topology import readers, sidecar_of
 from sidecart.testkit.contents import backlog
+from sidecart.testkit.faults.injector import send
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.healthy import until_healthy
@@ -80,7 +81,7 @@ def test_a_paused_sidecar_is_restarted(
     with Tap(watched) as tap, Shopper(watched, tap) as shopper:
         user = shopper.register()
         frozen = watched.processes[sidecar_of("order")]
-        psutil.Process(frozen).send_signal(signal.SIGSTOP)
+        send([psutil.Process(frozen)], signal.SIGSTOP)
         try:
             answer = shopper.order(user["user_id"], prefer="wait=1")
             assert 202 == answer.status_code, answer.text

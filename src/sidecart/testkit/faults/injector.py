@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import psutil
 
@@ -18,6 +19,10 @@ from sidecart.launcher.lifecycle.system import System
 from sidecart.testkit.faults.schedule import Fault, Kind, count
 
 UNDO_SECONDS_MAX = 60.0
+STOP_SECONDS_MAX = 10.0
+POLL_SECONDS = 0.001
+STOPPED = {"T", "t"}
+"""The states of a stopped thread in /proc."""
 
 Undo = Callable[[], None]
 Harm = Callable[[str], Undo | None]
@@ -138,7 +143,35 @@ def family(system: System, target: str) -> list[psutil.Process]:
 
 
 def send(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
-    """Send a signal to the processes that are still alive."""
+    """Send a signal to the processes that are still alive; after SIGSTOP none of them runs.
+
+    The kernel stops a process when one of its threads takes the signal. On a busy machine the
+    others run meanwhile, long enough to answer a request.
+    """
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(number)
+    if number == signal.SIGSTOP:
+        for process in processes:
+            _wait_stopped(process)
+
+
+def _wait_stopped(process: psutil.Process) -> None:
+    """Wait until every thread of a process has stopped, or the process has ended."""
+    end = time.monotonic() + STOP_SECONDS_MAX
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while not _is_stopped(process) and process.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > end:
+                raise TimeoutError(f"process {process.pid} runs {STOP_SECONDS_MAX} s after SIGSTOP")
+            time.sleep(POLL_SECONDS)
+
+
+def _is_stopped(process: psutil.Process) -> bool:
+    threads = Path(f"/proc/{process.pid}/task")
+    if not threads.is_dir():  # no Linux: psutil knows the process only
+        return process.status() == psutil.STATUS_STOPPED
+    states = []
+    for each in threads.iterdir():
+        with contextlib.suppress(OSError):  # the thread has ended
+            states.append((each / "stat").read_text(errors="replace").rpartition(")")[2].split()[0])
+    return bool(states) and set(states) <= STOPPED
