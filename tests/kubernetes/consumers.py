@@ -22,6 +22,5 @@ def wrong(shop: KubernetesShop) -> list[str]:
 
 def wait_correct(shop: KubernetesShop) -> None:
     """Wait until the keeper has no pod left to evict, and connect to the pods that run then."""
-    shop.connect()
     shop.deadline.until(lambda: not wrong(shop), CORRECT_SECONDS, lambda: f"wrong: {wrong(shop)}", 1.0)
     shop.wait_all_ready()

@@ -16,6 +16,7 @@ def test_each_queue_has_its_consumers_after_a_restart_of_the_broker(shop: Kubern
 
     shop.kubectl("delete", "pod", "rabbitmq-0", "--grace-period=1")
     shop.kubectl("rollout", "status", "statefulset/rabbitmq", "--timeout=240s")
+    shop.connect()
     wait_correct(shop)
 
     assert [] == wrong(shop)

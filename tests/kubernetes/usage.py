@@ -138,15 +138,12 @@ def table(result: Result) -> str:
 
 def _by_container(processes: Mapping[str, float]) -> dict[str, float]:
     """Return the CPU seconds of the launcher's processes by the names of a cluster."""
-    servers = {each.names[0]: f"{kind} server" for kind, each in [*BROKERS.items(), *STORES.items()]}
-    trial = {each: f"{each} {each}" for each in (names.ISSUER, names.MAIL)}
+    known = {each.names[0]: f"{kind} server" for kind, each in [*BROKERS.items(), *STORES.items()]}
+    known |= {each: f"{each} {each}" for each in (names.ISSUER, names.MAIL)}
     found: dict[str, float] = defaultdict(float)
     for name, seconds in processes.items():
-        if found_as := (servers | trial).get(name):
-            found[found_as] += seconds
-            continue
         replica = app_for_sidecar(name)
-        found[f"{app_of(replica or name)} {SIDECAR if replica else APP}"] += seconds
+        found[known.get(name) or f"{app_of(replica or name)} {SIDECAR if replica else APP}"] += seconds
     return found
 
 

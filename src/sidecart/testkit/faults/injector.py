@@ -8,21 +8,22 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import psutil
 
+from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.lifecycle.system import System
 from sidecart.testkit.faults.schedule import Fault, Kind, count
 
 UNDO_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 10.0
 POLL_SECONDS = 0.001
-STOPPED = {"T", "t"}
-"""The states of a stopped thread in /proc."""
+STOPPED = {"T", "t", "Z", "X"}
+"""The states in /proc of a thread that has stopped, or ended."""
 
 Undo = Callable[[], None]
 Harm = Callable[[str], Undo | None]
@@ -152,26 +153,29 @@ def send(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(number)
     if number == signal.SIGSTOP:
-        for process in processes:
-            _wait_stopped(process)
-
-
-def _wait_stopped(process: psutil.Process) -> None:
-    """Wait until every thread of a process has stopped, or the process has ended."""
-    end = time.monotonic() + STOP_SECONDS_MAX
-    with contextlib.suppress(psutil.NoSuchProcess):
-        while not _is_stopped(process) and process.status() != psutil.STATUS_ZOMBIE:
-            if time.monotonic() > end:
-                raise TimeoutError(f"process {process.pid} runs {STOP_SECONDS_MAX} s after SIGSTOP")
-            time.sleep(POLL_SECONDS)
+        Deadline().until(
+            lambda: all(map(_is_stopped, processes)),
+            STOP_SECONDS_MAX,
+            lambda: f"a process runs {STOP_SECONDS_MAX} s after SIGSTOP",
+            POLL_SECONDS,
+        )
 
 
 def _is_stopped(process: psutil.Process) -> bool:
-    threads = Path(f"/proc/{process.pid}/task")
-    if not threads.is_dir():  # no Linux: psutil knows the process only
-        return process.status() == psutil.STATUS_STOPPED
-    states = []
-    for each in threads.iterdir():
-        with contextlib.suppress(OSError):  # the thread has ended
-            states.append((each / "stat").read_text(errors="replace").rpartition(")")[2].split()[0])
-    return bool(states) and set(states) <= STOPPED
+    """Return whether every thread of a process has stopped or ended."""
+    with contextlib.suppress(FileNotFoundError):  # no Linux, or the process has ended
+        return set(_states(process.pid)) <= STOPPED
+    try:
+        return process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _states(pid: int) -> Iterator[str]:
+    """Yield the state of each thread; raise FileNotFoundError without such a process in /proc."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            stat = (thread / "stat").read_text(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):  # the thread has ended
+            continue
+        yield stat.rpartition(")")[2].split()[0]
