@@ -113,4 +113,4 @@ def test_no_text_of_a_stranger_is_in_a_mail(shopper: Shopper, text: str) -> None
     assert {email} == {mail["to"] for mail in mails}
     for mail in mails:
         shown = json.dumps({name: value for name, value in mail.items() if name != "to"})
-        assert [] == [word for word in ("evil", "locked", "win<", "alert", "0100", "Bcc", "<h1>win") if word in shown]
+        assert [] == [word for word in ("evil", "locked", "win<", "alert", "+1 555", "Bcc", "<h1>win") if word in shown]

@@ -20,6 +20,7 @@ import pytest
 from sidecart.chassis.events import now, timestamp
 from sidecart.edge.command import key_owner, resource_id
 from sidecart.edge.key_secrets import KEY, OVERLAP
+from sidecart.launcher import proxy
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.topics import GATEWAY
@@ -166,7 +167,7 @@ def test_a_key_survives_the_crash_of_both_gateways(shopper: Shopper, customer: C
         shop.kill(name)
     for name in GATEWAYS:
         shop.start_app(name)
-    for name in GATEWAYS:
+    for name in (*GATEWAYS, proxy.NAME):  # the next test calls the proxy
         shop.wait_ready(name)
 
     assert first == customer.everywhere(key)

@@ -19,14 +19,14 @@ pytestmark = pytest.mark.own_shop
 
 
 class Gateway(BaseHTTPRequestHandler):
-    """Answers like a healthy gateway, or like one whose store refuses writes."""
+    """Answers like a healthy gateway, or to the proxy's checks like one that cannot write."""
 
     is_ready = False
 
     def do_GET(self) -> None:
-        """Answer /readyz by the state, and every other path with 200."""
-        is_probe = self.path.partition("?")[0] == "/readyz"
-        self._answer(503 if is_probe and not self.is_ready else 200, b"read")
+        """Answer a check of the proxy by the state, and every other path with 200."""
+        is_check = self.path == "/readyz?exclude=broker"
+        self._answer(503 if is_check and not self.is_ready else 200, b"read")
 
     def do_POST(self) -> None:
         """Answer 201 to every write."""
@@ -54,7 +54,9 @@ def gateway() -> Iterator[ThreadingHTTPServer]:
 def test_without_a_ready_gateway_reads_pass_and_writes_are_rejected(
     gateway: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a store that refuses writes, no gateway is ready, and all of them still read."""
+    """With a store that refuses writes, no gateway is ready, and all of them still read. /readyz of
+    the proxy agrees with the writes, also when a gateway became ready since the last check.
+    """
     port = free_port()
     running = subprocess.Popen(command(tmp_path, port, {"gateway": gateway.server_port}))
     try:
@@ -66,8 +68,9 @@ def test_without_a_ready_gateway_reads_pass_and_writes_are_rejected(
             assert 503 == ready.status_code
             monkeypatch.setattr(Gateway, "is_ready", True)
             Deadline().until(
-                lambda: http.post("/order/create").status_code == 201, 10, lambda: "the proxy does not see it as ready"
+                lambda: http.get("/readyz").status_code == 200, 10, lambda: "the proxy does not see it as ready"
             )
+            assert 201 == http.post("/order/create").status_code
     finally:
         running.terminate()
         running.wait(10)

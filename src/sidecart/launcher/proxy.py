@@ -64,7 +64,9 @@ frontend entrance
     bind {bind}
     # Not in defaults: HAProxy 2.6.12 dies of SIGSEGV when it writes a format with arguments there.
 {errors}    # While the store refuses writes, no gateway is ready, but each one can still read.
-    use_backend reads if METH_GET !{{ nbsrv(gateways) gt 0 }}
+    # /readyz is 200 only when the proxy sends writes to a gateway: its checks see a gateway up to
+    # half a second after it became ready.
+    use_backend reads if METH_GET !{{ path /readyz }} !{{ nbsrv(gateways) gt 0 }}
     default_backend gateways
 backend gateways
     balance leastconn
