@@ -35,8 +35,8 @@ class Plan:
     wait: str | None = None
     """The value of the `Prefer` header, or None."""
     clients: int | None = None
-    """If set: this many callers send one request at a time for `seconds`, instead of `requests` at
-    `per_second`.
+    """If set: this many callers send one request at a time for `seconds`, instead of `requests`;
+    together at most `per_second`, if that is not 0.
     """
     seconds: float = 0.0
 
@@ -139,10 +139,13 @@ class Load:
 
         The caller continues while faults are pending, because these may come later than planned.
         """
+        rate = self._plan.per_second / (self._plan.clients or 1)
         while time.monotonic() < end or self._keep_going():
+            due = time.monotonic() + (1 / rate if rate else 0.0)
             route, body = self._requests.next(self.sent, self._random)
             self.sent += 1
             await self._submit(http, route, body)
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def _submit(self, http: aiohttp.ClientSession, route: str, body: dict[str, Any]) -> None:
         key = f"{self._random.getrandbits(128):032x}"

@@ -114,3 +114,16 @@ def test_the_same_seed_gives_the_same_requests(gateway: FakeGateway, tmp_path: P
         loads.append([(key, each.body) for key, each in ledger.intents.items()])
 
     assert loads[0] == loads[1] != loads[2]
+
+
+def test_callers_send_at_most_their_rate(gateway: FakeGateway, tmp_path: Path) -> None:
+    """The rate is that of all callers together."""
+    gateway.opened = True
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    plan = Plan(seed=1, requests=0, per_second=20.0, clients=2, seconds=1.0)
+    sent = Load(gateway.start(), plan, Lamps(), ledger, Acting(tmp_path, ()))
+    sent.start()
+    sent.join(lambda: None)
+    ledger.close()
+
+    assert 2 <= sent.sent <= 22
