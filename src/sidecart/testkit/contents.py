@@ -42,7 +42,7 @@ def lengths(system: System) -> dict[str, int]:
     if system.broker.env == rabbitmq.ENV:
         return {f"{each.consumer} on {each.topic}": each.undelivered + each.pending for each in _queues(system)}
     with _client(system.broker_address) as client:
-        streams: Any = client.scan_iter(_type="stream")
+        streams: Any = client.scan_iter(_type="stream", count=PAGE)
         found: dict[str, Any] = {key.decode(): client.xlen(key) for key in streams}
     return {name: int(length) for name, length in found.items()}
 
@@ -106,7 +106,7 @@ def groups(address: str) -> list[Backlog]:
     found = []
     try:
         with _client(address) as client:
-            for key in client.scan_iter(_type="stream"):
+            for key in client.scan_iter(_type="stream", count=PAGE):
                 groups: Any = client.xinfo_groups(key)  # the type hints allow a coroutine
                 found += [_backlog(client, key.decode(), group) for group in groups]
     except valkey.ValkeyError as error:
