@@ -12,6 +12,7 @@ from psycopg import sql
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.servers import rabbitmq
 from sidecart.launcher.servers import valkey as valkey_server
+from sidecart.launcher.servers.valkey_groups import groups_of
 
 PAGE = 1_000
 SECONDS_MAX = 20
@@ -107,19 +108,11 @@ def groups(address: str) -> list[Backlog]:
     try:
         with _client(address) as client:
             for key in client.scan_iter(_type="stream", count=PAGE):
-                groups: Any = client.xinfo_groups(key)  # the type hints allow a coroutine
-                found += [_backlog(client, key.decode(), group) for group in groups]
+                topic = key.decode()
+                found += [Backlog(each.name, topic, each.lag, each.pending) for each in groups_of(client, topic)]
     except valkey.ValkeyError as error:
         raise OSError(f"{valkey_server.NAME}: {error}") from error
     return found
-
-
-def _backlog(client: valkey.Valkey, topic: str, group: Any) -> Backlog:
-    lag = group["lag"]
-    if lag is None:  # after a deletion of events the server does not know it
-        waiting: Any = client.xrange(topic, min=f"({group['last-delivered-id'].decode()}", count=PAGE)
-        lag = len(waiting)
-    return Backlog(group["name"].decode(), topic, int(lag), int(group["pending"]))
 
 
 def _memory(address: str, kind: str = "hash") -> int:

@@ -136,6 +136,19 @@ def test_a_new_consumer_of_an_unpublished_topic_receives_the_first_event(
     assert b"first" in delivered(server, "monitor")
 
 
+def test_a_wrong_count_of_the_server_is_no_backlog(server: client_of.Valkey, address: str) -> None:
+    """Redis 7.0 forgets after a restart how many events a group has read."""
+    for _ in range(3):
+        server.xadd(ONE.topic, {"data": "{}"})
+    server.xgroup_setid(ONE.topic, ONE.consumer_id, "$", entries_read=1)
+    groups: Any = server.xinfo_groups(ONE.topic)
+
+    assert 2 == groups[0]["lag"]
+    assert {ONE: 0} == SERVER.undelivered(address, [ONE])
+    server.xadd(ONE.topic, {"data": "{}"})
+    assert {ONE: 3} == SERVER.undelivered(address, [ONE])
+
+
 def test_a_group_is_abandoned_without_a_reader_of_its_events(server: client_of.Valkey, address: str) -> None:
     """A consumer that read within a minute still reads; without events the server cannot know."""
     assert not SERVER.is_abandoned(address, [ONE])
