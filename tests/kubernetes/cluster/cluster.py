@@ -19,10 +19,11 @@ from typing import Self
 
 from sidecart.kubernetes import names
 from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.programs import Report, cache_folder
 from tests.compose.engine import Engine
-from tests.kubernetes.cluster import addons, addresses, images, programs
+from tests.kubernetes.cluster import addons, addresses, disk, images, programs
 from tests.kubernetes.cluster.control_plane import ControlPlane
 from tests.kubernetes.cluster.kubectl import Kubectl
 from tests.kubernetes.cluster.namespaces import run
@@ -97,6 +98,7 @@ class Cluster:
 
     def _start(self) -> None:
         self._clean()
+        self._lap("started")
         found = self._archives()
         self._plane.create_certificates([(node.name, node.address) for node in self.nodes])
         self._lap("programs and images")
@@ -175,6 +177,9 @@ class Cluster:
         return program.find(self._report, self._deadline)
 
     def _lap(self, what: str) -> None:
+        """Report a stage; raise LaunchError if the disk is nearly full, which builds may cause."""
+        if (problem := disk.problem(self.folder)) is not None:
+            raise LaunchError(problem)
         self._report(f"{time.monotonic() - self._started:6.1f} s  {what}")
 
     def _stop(self) -> None:
