@@ -24,8 +24,8 @@ from tests.kubernetes.results import kept
 from tests.kubernetes.shop import KubernetesShop
 
 CLIENTS = 4
-PER_SECOND = 40.0
-"""So that a change of some minutes makes fewer mails than the mail catcher keeps, 10,000."""
+CALLER_PER_SECOND = 10.0
+"""CLIENTS callers make fewer mails in some minutes than the mail catcher keeps, 10,000."""
 SECONDS_MIN = 5.0
 READ_EVERY_SECONDS = 0.05
 READ_SECONDS_MAX = 10.0
@@ -109,7 +109,7 @@ def run(
     """
     is_changing, began = True, time.time()
     # each run needs new keys: a shop answers a known key as it did before
-    plan = Plan(time.time_ns() % 2**32, 0, PER_SECOND, clients=clients, seconds=SECONDS_MIN)
+    plan = Plan(time.time_ns() % 2**32, 0, clients * CALLER_PER_SECOND, clients=clients, seconds=SECONDS_MIN)
     with trial.loaded(shop, plan, folder, lambda: is_changing) as running:
         started = time.monotonic()
         with Reads(shop, running.ledger) as reads:
