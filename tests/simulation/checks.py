@@ -44,7 +44,7 @@ def _money(world: World, scenario: Scenario) -> Iterator[str]:
     for user_id in scenario.user_ids:
         deposited = {
             event["subject"]: event["data"]["amount_cents"]
-            for event in world.published["AccountDeposited"]
+            for event in world.announced.get("AccountDeposited", ())
             if event["data"]["user_id"] == user_id
         }
         paid = {

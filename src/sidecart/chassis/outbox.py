@@ -15,6 +15,7 @@ import msgspec
 
 from sidecart.chassis.events import Received, timestamp
 from sidecart.chassis.record import OutboxEntry, Record
+from sidecart.chassis.reply_topics import reply_topic
 from sidecart.chassis.service import Service, Step
 from sidecart.chassis.store import Store
 
@@ -31,8 +32,9 @@ class Sidecar(Store, Protocol):
         """Publish a complete CloudEvent; raise SidecarUnavailable."""
 
 
-class _Kind(msgspec.Struct):
+class _Output(msgspec.Struct):
     type: str
+    replyto: str = ""
 
 
 class Outbox(Generic[S, E]):
@@ -41,7 +43,7 @@ class Outbox(Generic[S, E]):
     def __init__(self, service: Service[S, E], sidecar: Sidecar, now: Callable[[], datetime], writer: str) -> None:
         self.writer = writer
         self._service = service
-        self._sidecar = sidecar
+        self.sidecar = sidecar
         self._now = now
         self._finished: OrderedDict[tuple[str, str], None] = OrderedDict()
 
@@ -74,15 +76,15 @@ class Outbox(Generic[S, E]):
     async def write_secondaries(self, entry: OutboxEntry) -> None:
         """Insert the secondary records; one that exists stays."""
         for secondary_key, secondary in entry.secondaries.items():
-            await self._sidecar.insert(secondary_key, bytes(secondary))
+            await self.sidecar.insert(secondary_key, bytes(secondary))
 
     async def publish(self, entry: OutboxEntry) -> None:
-        """Publish all outputs concurrently.
+        """Publish all outputs, and the copies for the requester, concurrently.
 
         If one fails, raise its error once none of them is in flight anymore.
         """
         publishing = [
-            self._sidecar.publish(msgspec.json.decode(event, type=_Kind).type, bytes(event)) for event in entry.outputs
+            self.sidecar.publish(topic, bytes(event)) for event in entry.outputs for topic in self.topics(event)
         ]
         if len(publishing) == 1:
             await publishing[0]
@@ -90,3 +92,10 @@ class Outbox(Generic[S, E]):
         for fault in await asyncio.gather(*publishing, return_exceptions=True):
             if fault is not None:
                 raise fault
+
+    def topics(self, output: msgspec.Raw) -> tuple[str, ...]:
+        """Return the topic of an output, and the reply topic of its requester if it is a reply."""
+        read = msgspec.json.decode(output, type=_Output)
+        if read.replyto and read.type in self._service.replies:
+            return read.type, reply_topic(read.replyto, self._service.name)
+        return (read.type,)

@@ -11,7 +11,8 @@ and the process may crash between any two lines. One record per aggregate makes 
   and outputs have ids that follow from the event's id.
 - **The outbox is finished before the next decision**, because the next save drops it.
 - **A repeated event gives the same outputs again**, from the outbox or from the state. The broker
-  may have lost them together with the acknowledgment, and nothing else would publish them.
+  may have lost them together with the acknowledgment, and nothing else would publish them. They
+  go to the gateway that repeated the command, because the first one may be gone.
 
 Within a process, events of one key wait for each other (`KeyedLocks`); the ETag detects races of
 processes. `src/sidecart/chassis/deferral.py` and `src/sidecart/chassis/speculation.py` make this
@@ -33,6 +34,7 @@ from sidecart.chassis.events import Received, decode, parse
 from sidecart.chassis.keyed_locks import KeyedLocks
 from sidecart.chassis.outbox import Outbox, Sidecar
 from sidecart.chassis.record import OutboxEntry, Record
+from sidecart.chassis.reply_topics import readdressed
 from sidecart.chassis.service import Service, Step
 from sidecart.chassis.store import ATTEMPTS_MAX
 from sidecart.chassis.telemetry.metrics import CONFLICTS, REPEATED
@@ -83,6 +85,7 @@ class EventProcessor(Generic[S, E]):
     async def _attempt(self, key: str, received: Received[E]) -> None:
         """Process the event; raise Conflict if another process saved the record meanwhile."""
         record, etag = await self._load(key)
+        self._address(record, received)
         deferred = self._deferred(key, record, received)
         published = await self._finish_outbox(key, record, deferred)
         if received.id in record.outbox:
@@ -101,6 +104,11 @@ class EventProcessor(Generic[S, E]):
             return
 
         await self._commit(key, received, step, {**deferred, received.id: entry}, etag)
+
+    def _address(self, record: Record, received: Received[E]) -> None:
+        """Address the saved outputs of a repeated event to its latest requester."""
+        if (entry := record.outbox.get(received.id)) is not None:
+            entry.outputs = [msgspec.Raw(readdressed(bytes(each), received.reply_to)) for each in entry.outputs]
 
     async def _finish_outbox(self, key: str, record: Record, deferred: Mapping[str, OutboxEntry]) -> set[str]:
         """Finish the entries of earlier saves; return the ids of the entries published now.

@@ -17,7 +17,7 @@ import msgspec
 
 from sidecart.chassis.errors import PermanentError
 from sidecart.chassis.events import CloudEvent, Received, derived_id, timestamp
-from sidecart.chassis.publishers import publishers_of, read_publishers
+from sidecart.chassis.publishers import publishers_of, read_publishers, read_replies
 from sidecart.chassis.telemetry import tracing
 
 S = TypeVar("S")
@@ -42,7 +42,8 @@ class Step(Generic[S]):
 class Service(Generic[S, E]):
     """The declaration of one service; `of` reads it from the service's modules.
 
-    `publishers` has the only valid source of the events of each input topic.
+    `publishers` has the only valid source of the events of each input topic. `replies` are the
+    topics of the outputs that the gateway consumes.
     The part of a key before its colon selects the type of a secondary record. `key` returns None
     for an event without a record; the step of such an event only writes secondary records, and the
     first write wins. `is_creation` returns whether the event's record most likely does not exist
@@ -59,6 +60,7 @@ class Service(Generic[S, E]):
     secondary_key: Callable[[E], str | None]
     step: Callable[[S | None, Any, Received[E]], Step[S]]
     subject: Callable[[Any], str]
+    replies: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -69,8 +71,9 @@ class Service(Generic[S, E]):
         `events` defines `INPUTS`, the events by topic. `domain` defines `State`, `key`, `step` and
         `subject`. It may define `SECONDARIES` (record types by the prefix of their keys) together
         with `secondary_key`, and `is_creation`. `settings` are passed on to every call of `step`.
-        `publishers` are by default those of the project's topic list. Raise TypeError for a module
-        that lacks a definition, LookupError for an input without a publisher.
+        `publishers`, and with them the replies, are by default those of the project's topic list.
+        Raise TypeError for a module that lacks a definition, LookupError for an input without a
+        publisher.
         """
         lacking = [
             f"{module.__name__}.{name}"
@@ -80,10 +83,12 @@ class Service(Generic[S, E]):
         ]
         if lacking:
             raise TypeError(f"the service lacks {', '.join(lacking)}")
+        name, replies = domain.__name__.split(".")[-2], frozenset[str]()
         if publishers is None:
-            publishers = read_publishers(Path(str(events.__file__)).parent)
+            folder = Path(str(events.__file__)).parent
+            publishers, replies = read_publishers(folder), read_replies(folder, name)
         return cls(
-            name=domain.__name__.split(".")[-2],
+            name=name,
             inputs=events.INPUTS,
             publishers=publishers_of(events.INPUTS, publishers),
             state=domain.State,
@@ -93,6 +98,7 @@ class Service(Generic[S, E]):
             secondary_key=getattr(domain, "secondary_key", _none),
             step=partial(domain.step, **settings) if settings else domain.step,
             subject=domain.subject,
+            replies=replies,
         )
 
     def decide(self, state: S | None, secondary: Any, received: Received[E]) -> Step[S]:
@@ -118,6 +124,7 @@ class Service(Generic[S, E]):
                 correlationid=received.correlation_id,
                 time=timestamp(received.at),
                 data=msgspec.Raw(msgspec.json.encode(output)),
+                replyto=received.reply_to or msgspec.UNSET,
                 **trace,
             )
             for position, output in enumerate(step.outputs)

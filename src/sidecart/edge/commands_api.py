@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 from fastapi import Request, Response
 
 from sidecart.chassis.errors import PermanentError
-from sidecart.chassis.events import now, parse
+from sidecart.chassis.events import Envelope, now, parse
 from sidecart.chassis.publishers import publishers_of, read_publishers
+from sidecart.chassis.reply_topics import reply_topic
+from sidecart.chassis.server.inbound import Handler
 from sidecart.chassis.store_health import StoreHealth
 from sidecart.edge import bodies
 from sidecart.edge.callers import Caller, Callers, forbidden
@@ -41,6 +45,8 @@ class CommandsApi:
     secrets: KeySecrets
     callers: Callers | None
     """None: the body names the caller (AUTH=off), and no caller has a limit."""
+    reply_to: str = ""
+    """The reply address of this gateway; empty if it reads the shared topics."""
 
     async def handle(self, declared: CommandDeclaration, request: Request) -> Response:
         """Publish the declared command: 201 with its answer, 202 when pending, or a problem."""
@@ -70,7 +76,9 @@ class CommandsApi:
         location = declared.location.format_map(ids)
         names_owner = caller.id if declared.is_caller and caller is not None else sent[declared.owner]
         own_id = {declared.resource: resource}
-        command = build_command(declared.topic, resource, location, sent, own_id, at=now(), owner=names_owner)
+        command = build_command(
+            declared.topic, resource, location, sent, own_id, at=now(), owner=names_owner, reply_to=self.reply_to
+        )
         return await self._dispatch(declared, key.sent, preferred, deadline, command, ids)
 
     async def _dispatch(
@@ -184,12 +192,35 @@ class Replies:
         self._publishers = publishers_of(responses.topics, publishers)
         self._creates_required = {command.success: command for command in application.required.values()}
 
+    def handlers(self, reply_to: str) -> dict[str, Handler]:
+        """Return the topics of this gateway's replies, each with its handler.
+
+        They are the reply topics of a gateway with an address, else the topics of all replies.
+        """
+        if not reply_to:
+            return {topic: partial(self.handle, topic) for topic in self._publishers}
+        by_publisher: dict[str, set[str]] = defaultdict(set)
+        for topic, publisher in self._publishers.items():
+            by_publisher[publisher].add(topic)
+        own = {reply_topic(reply_to, publisher): publisher for publisher in by_publisher}
+        return {
+            topic: partial(self._handle_addressed, topic, publisher, frozenset(by_publisher[publisher]))
+            for topic, publisher in own.items()
+        }
+
     async def handle(self, topic: str, body: bytes) -> None:
         """Settle the held requests and the pending command that wait for this reply.
 
         Raise PermanentError for a malformed reply, which changes nothing.
         """
-        envelope = parse(topic, body, self._publishers[topic])
+        self._settle(parse(topic, body, self._publishers[topic]))
+
+    async def _handle_addressed(self, topic: str, publisher: str, types: Set[str], body: bytes) -> None:
+        """Settle as `handle` does; the event's type tells which reply it is."""
+        self._settle(parse(topic, body, publisher, types))
+
+    def _settle(self, envelope: Envelope) -> None:
+        topic = envelope.type
         reply = Reply(topic, envelope.data)
         is_pending = envelope.correlationid in self._pending_commands.resource_of
         if is_pending or self._held.is_waiting(envelope.correlationid):

@@ -8,6 +8,7 @@ stays on a page after its command was settled costs one lookup at the next start
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -57,6 +58,11 @@ class PendingIndex:
                 page.ids[resource] = None
                 self._page_of[resource] = page
         return list(self._page_of)
+
+    async def with_pages(self, pod_names: Sequence[str]) -> list[str]:
+        """Return the replicas that ever had a pending command; raise TransientError."""
+        first = await self._store.load_many([_page_key(pod_name, 0) for pod_name in pod_names])
+        return [pod_name for pod_name, value in zip(pod_names, first, strict=True) if value is not None]
 
     async def ids_of(self, pod_name: str) -> list[str]:
         """Return the ids on another replica's pages; raise TransientError.

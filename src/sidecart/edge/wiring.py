@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -26,12 +26,13 @@ from sidecart.edge.key_secrets import KeySecrets
 from sidecart.edge.known_resources import KnownResources
 from sidecart.edge.metrics import HELD, PENDING_COMMANDS, STUCK, UNFINISHED, declare
 from sidecart.edge.pending_commands import PendingCommands
-from sidecart.edge.pending_worker import PendingWorker, other_replicas
+from sidecart.edge.pending_worker import PendingWorker, republisher
 from sidecart.edge.publish_watch import PublishWatch
 from sidecart.edge.queries_api import QueriesApi
 from sidecart.edge.rate_limits import CallerLimits
 from sidecart.edge.ready import Readiness
 from sidecart.edge.reconciler import Reconciler
+from sidecart.edge.replicas import Replicas
 from sidecart.edge.settings import Settings
 from sidecart.edge.token_verifier import TokenVerifier
 
@@ -47,8 +48,7 @@ class Wiring:
     commands_api: CommandsApi
     queries_api: QueriesApi
     readiness: Readiness
-    replies: Replies
-    topics_of_replies: Sequence[str]
+    topics_of_replies: Mapping[str, Handler]
     probe: LoopbackProbe
     held: HeldRequests
     pending_commands: PendingCommands
@@ -60,7 +60,7 @@ class Wiring:
     issuer_keys: IssuerKeys | None
     """None: the gateway trusts each body (AUTH=off)."""
     shutdown: ShutdownSignal
-    pod_name: str
+    replicas: Replicas
 
     @classmethod
     def of(
@@ -72,35 +72,37 @@ class Wiring:
         own: Settings,
     ) -> Wiring:
         """Create all components of an application's gateway for a sidecar."""
-        pod_name = own.pod_name
+        pod_name, reply_to = own.pod_name, own.reply_to
+        publish, replicas = republisher(sidecar, reply_to), Replicas(sidecar, pod_name, now)
         publish_watch = PublishWatch(sidecar, probe)
         held, pending_commands = HeldRequests(), PendingCommands(sidecar, pod_name, now)
         responses, flows = Responses(application), Flows(application)
         known, secrets = KnownResources(sidecar, pending_commands), KeySecrets(sidecar, now)
         keys, callers = _callers(own)
         journal = Journal(sidecar, pod_name, now)
-        reconciler = Reconciler(sidecar, journal, pending_commands, flows, now, sidecar.publish)
+        reconciler = Reconciler(sidecar, journal, pending_commands, flows, now, publish)
         dispatcher = CommandDispatcher(sidecar, held, pending_commands, journal, application.rejections)
         _observe(application, flows, held, pending_commands, journal, reconciler)
         return cls(
-            commands_api=CommandsApi(application, dispatcher, responses, known, sidecar.store, secrets, callers),
+            commands_api=CommandsApi(
+                application, dispatcher, responses, known, sidecar.store, secrets, callers, reply_to
+            ),
             queries_api=QueriesApi(sidecar, pending_commands, reconciler, flows, application.command_paths, callers),
             readiness=Readiness(
                 sidecar, probe, pending_commands, journal, publish_watch, secrets, keys, shutdown, application.services
             ),
-            replies=Replies(application, responses, held, pending_commands, known),
-            topics_of_replies=responses.topics,
+            topics_of_replies=Replies(application, responses, held, pending_commands, known).handlers(reply_to),
             probe=probe,
             held=held,
             pending_commands=pending_commands,
-            pending_worker=PendingWorker(pending_commands, sidecar.publish, pod_name),
+            pending_worker=PendingWorker(pending_commands, publish, replicas),
             journal=journal,
             reconciler=reconciler,
             publish_watch=publish_watch,
             secrets=secrets,
             issuer_keys=keys,
             shutdown=shutdown,
-            pod_name=pod_name,
+            replicas=replicas,
         )
 
     def attach(self, app: InboundApp) -> None:
@@ -111,9 +113,7 @@ class Wiring:
 
     def topics(self) -> Mapping[str, Handler]:
         """Return the topics that the gateway subscribes to, each with its handler."""
-        return {topic: partial(self.replies.handle, topic) for topic in self.topics_of_replies} | {
-            self.probe.topic: self.probe.handle
-        }
+        return {**self.topics_of_replies, self.probe.topic: self.probe.handle}
 
     @asynccontextmanager
     async def run_background_tasks(self, drain_seconds: float) -> AsyncIterator[None]:
@@ -124,11 +124,12 @@ class Wiring:
             background(self.readiness.watch_store()),
             background(self.readiness.wait()),
             background(self.publish_watch.run()),
+            background(self.replicas.keep_alive()),
             background(self.pending_worker.work()),
             background(self.pending_worker.adopt_from_other_replicas()),
             background(self.journal.write()),
             background(self.reconciler.work()),
-            background(adopt_from_other_replicas(self.journal, other_replicas(self.pod_name))),
+            background(adopt_from_other_replicas(self.journal, self.replicas)),
             background(self._release(max(HURRY_SECONDS, drain_seconds))),
         ):
             yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sidecart.edge.settings import GATEWAYS
 from sidecart.issuer import tokens
 from sidecart.issuer.keys import JWKS_PATH
 from sidecart.launcher import monitor, proxy
@@ -34,7 +35,7 @@ def app_environment(state: State, wiring: Wiring, name: str) -> dict[str, str]:
     if plan.has_mail_catcher:
         decided[plan.mail_setting] = f"smtp://127.0.0.1:{wiring.port(MAIL_SMTP, ports[MAIL_SMTP])}"
     if app.app_id == GATEWAY:
-        decided |= _issuer(state)
+        decided |= {**_issuer(state), GATEWAYS: str(plan.options.gateways)}
     defaults = {**({"DRAIN_SECONDS": str(proxy.DRAIN_SECONDS)} if plan.has_proxy else {}), **app.env}
     return {**environment_of(app.app_id, decided, plan.configured, defaults), **plan.options.env}
 
@@ -49,6 +50,7 @@ def monitor_environment(state: State) -> dict[str, str]:
         "BROKER_ADDRESS": servers.get(plan.broker.env if plan.broker else "") or NOT_KNOWN_YET,
         "GATEWAY_URL": state.url,
         "MAIL_URL": state.mail_url,
+        GATEWAYS: str(plan.options.gateways),
         "PAGE_KEY": plan.page_key,
         **_issuer(state),
         **({"ISSUER_KEYS": str(plan.issuer_folder)} if plan.has_issuer else {}),

@@ -16,7 +16,7 @@ from typing import Any
 from sidecart.chassis import currency
 from sidecart.chassis import settings as common
 from sidecart.chassis.settings import SettingError
-from sidecart.edge.settings import read_auth
+from sidecart.edge.settings import GATEWAYS, read_auth
 from sidecart.launcher.apps import module_of
 from sidecart.launcher.environment import ENDPOINT
 from sidecart.launcher.errors import LaunchError
@@ -40,6 +40,7 @@ SET_BY_LAUNCHER: Mapping[str, str] = {
     "APP_API_TOKEN": "the launcher generates new tokens at each start",
     "DAPR_API_TOKEN": "the launcher generates new tokens at each start",
     "POD_NAME": "each gateway has its own name",
+    GATEWAYS: "`--gateways` sets the number of gateways",
     "METRICS_PORT": "each app has a free port for its metrics, and `./sidecart status` lists them",
     "METRICS_HOST": "metrics are available on this machine only",
 }

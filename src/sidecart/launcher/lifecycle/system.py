@@ -25,7 +25,7 @@ from sidecart.launcher.lifecycle.wiring import Wiring
 from sidecart.launcher.private_files import keep_private
 from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.topics import monitor_subscriptions
-from sidecart.launcher.topology import subscriptions_of_gone_gateways
+from sidecart.launcher.topology import surplus_subscriptions
 
 __all__ = ["Options", "Report", "System"]
 
@@ -140,7 +140,7 @@ class System:
         self._sentry.prepare(self.report, self.deadline)
         self._servers.start()
         self._sentry.start(self.deadline)
-        gone = [*subscriptions_of_gone_gateways(self.options.gateways), *monitor_subscriptions()]
+        gone = [*surplus_subscriptions(self.options.gateways), *monitor_subscriptions()]
         self._consumers.remove(gone)
         self.report(f"starting {len(self.replicas)} apps and their sidecars")
         self.starter.start_all()

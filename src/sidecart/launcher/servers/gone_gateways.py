@@ -2,9 +2,9 @@
 
 `python -m sidecart.launcher.servers.gone_gateways [--after SECONDS]`
 
-Each gateway reads every reply under its own name. After a scale-in no sidecar reads under that
-name, and the broker keeps its events. The launcher removes them when it starts. In a cluster this
-program does it: it removes the subscriptions of a gateway that had no reader for some time, by
+Each gateway reads its replies under its own name, on topics of its own. After a scale-in no sidecar
+reads there, and the broker keeps the events. The launcher removes them when it starts. In a cluster
+this program does it: it removes the subscriptions of a gateway that had no reader for some time, by
 default GONE_SECONDS. The first gateway always exists. A gateway that comes back subscribes again.
 """
 
@@ -19,12 +19,13 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from sidecart.chassis.reply_topics import GATEWAYS_MAX
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.servers import rabbitmq, valkey
 from sidecart.launcher.servers.addresses import with_login
 from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.topics import GATEWAY
-from sidecart.launcher.topology import GATEWAYS_MAX, readers, replicas_of
+from sidecart.launcher.topology import readers, replicas_of, subscriptions_of_a_gateway
 
 LOOK_SECONDS = 30.0
 GONE_SECONDS = 600.0
@@ -58,7 +59,9 @@ class Remover:
         self._broker = broker
         self._address = address
         self._absences = Absences(gone_seconds)
-        self._subscriptions = {name: list(readers([name])) for name in replicas_of(GATEWAY, GATEWAYS_MAX)[1:]}
+        first, *others = replicas_of(GATEWAY, GATEWAYS_MAX)
+        self._first = list(readers([first], addressed=True))
+        self._subscriptions = {name: subscriptions_of_a_gateway(name) for name in others}
 
     @property
     def absent(self) -> frozenset[str]:
@@ -71,7 +74,9 @@ class Remover:
         Raises OSError if the broker is unreachable.
         """
         abandoned = [
-            name for name, some in self._subscriptions.items() if self._broker.is_abandoned(self._address, some)
+            name
+            for name, some in self._subscriptions.items()
+            if self._broker.is_abandoned(self._address, some, self._first)
         ]
         gone = self._absences.gone(abandoned, now)
         return {name: self._broker.remove(self._address, self._subscriptions[name]) for name in gone}

@@ -141,8 +141,12 @@ class RabbitMq(Broker):
                 channel.close()
             return len(existing)
 
-    def is_abandoned(self, address: str, some: Sequence[Subscription]) -> bool:
-        """Return whether at least one of the queues exists, and none has a consumer."""
+    def is_abandoned(self, address: str, some: Sequence[Subscription], read: Sequence[Subscription]) -> bool:
+        """Return whether at least one of the queues exists, and none has a consumer.
+
+        The broker knows its consumers, so it needs no comparison with others.
+        """
+        del read
         with queues.connection(address) as connection:
             counts = [queues.consumers(connection, queues.name_of(one)) for one in some]
         known = [each for each in counts if each is not None]

@@ -138,8 +138,11 @@ class Broker(Server, Protocol):
     def remove(self, address: str, gone: Sequence[Subscription]) -> int:
         """Delete the broker's data for removed subscriptions; return how many it found."""
 
-    def is_abandoned(self, address: str, some: Sequence[Subscription]) -> bool:
-        """Return whether the broker keeps events for these subscriptions, without any reader."""
+    def is_abandoned(self, address: str, some: Sequence[Subscription], read: Sequence[Subscription]) -> bool:
+        """Return whether the broker knows subscriptions of `some`, and they have no reader.
+
+        A reader of `read` shows that the broker works.
+        """
 
     def skip_backlog(self, address: str, new: Sequence[Subscription]) -> None:
         """Make consumers without readers start with the next event, regardless of earlier ones."""

@@ -22,7 +22,7 @@ from sidecart.launcher.servers.addresses import host_and_port, login_of, with_lo
 from sidecart.launcher.servers.logins import write_private
 from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.servers.valkey_acl import acl_file, hashed, rule, words_of
-from sidecart.launcher.servers.valkey_groups import are_abandoned, groups_of, is_read, names_of
+from sidecart.launcher.servers.valkey_groups import are_abandoned, groups_of, is_read, names_of, remove
 from sidecart.launcher.servers.valkey_memory import memory_mb, warning
 from sidecart.launcher.topics import Subscription
 
@@ -133,23 +133,17 @@ class Valkey(Broker):
             return [one for one in expected if not is_read(client, one)]
 
     def remove(self, address: str, gone: Sequence[Subscription]) -> int:
-        """Delete the groups of removed consumers."""
+        """Delete the groups of removed consumers, and the streams that only they read."""
         with _connection(address) as client:
-            existing = [
-                one for one in gone if one.consumer_id in {group.name for group in groups_of(client, one.topic)}
-            ]
-            for one in existing:
-                client.xgroup_destroy(one.topic, one.consumer_id)
-            return len(existing)
+            return sum(remove(client, one) for one in gone)
 
-    def is_abandoned(self, address: str, some: Sequence[Subscription]) -> bool:
-        """Return whether a group has undelivered events, and no consumer of any has read for a
-        minute.
+    def is_abandoned(self, address: str, some: Sequence[Subscription], read: Sequence[Subscription]) -> bool:
+        """Return whether the server has a group of `some`, and none has read for a minute.
 
-        Without new events the server does not know, and nothing grows.
+        A consumer of `read` has read meanwhile, so the server and the sidecars work.
         """
         with _connection(address) as client:
-            return are_abandoned(client, some)
+            return are_abandoned(client, some, read)
 
     def skip_backlog(self, address: str, new: Sequence[Subscription]) -> None:
         """Make these consumers start with the next event; no consumer may read in the meantime."""

@@ -25,6 +25,7 @@ PUBLISH = "+xadd"
 READ = "+xreadgroup +xack +xpending +xclaim +xgroup|create"
 INSPECT = "+xinfo|groups +xinfo|consumers +xrange +xgroup|create +xgroup|destroy"
 COUNT = "+xinfo|groups +xinfo|consumers +xgroup|destroy"
+DROP = "+exists +del"
 NO_DEFAULT_LOGIN = "user default off sanitize-payload resetpass ~* &* +@all"
 """No caller can be this login: it is off and has no password.
 
@@ -59,6 +60,7 @@ def rule(app: Permissions, password: str) -> str:
         (app.reads, READ),
         (app.inspects, INSPECT),
         (app.counts, COUNT),
+        (app.drops, DROP),
     ):
         if topics:
             words.append(f"({' '.join(map(_key, topics))} {commands})")
