@@ -5,7 +5,7 @@
 
 import { isDeepStrictEqual } from "node:util";
 
-import { encode } from "./events.js";
+import { encode, readdressed, topicsOf } from "./events.js";
 import { PermanentError, TransientError } from "./errors.js";
 import { Finished } from "./finished.js";
 import { KeyedLocks } from "./keyed-locks.js";
@@ -62,6 +62,10 @@ async function processEvent(service, sidecar, finished, key, event) {
     const { value, etag } = await sidecar.load(key);
     const record = /** @type {Saved} */ (value ?? { state: null, outbox: {} });
 
+    // A repeated command is answered to the gateway that repeats it.
+    const decided = record.outbox[event.id];
+    if (decided !== undefined) decided.outputs = decided.outputs.map((each) => readdressed(each, event.replyTo));
+
     // Finish the outbox first, because the save below drops it.
     let publishedAgain = false;
     for (const [id, entry] of Object.entries(record.outbox)) {
@@ -73,7 +77,6 @@ async function processEvent(service, sidecar, finished, key, event) {
 
     // The event is decided already. The broker may have lost the outputs, and only this repetition
     // can publish them again.
-    const decided = record.outbox[event.id];
     if (decided !== undefined) {
       if (!publishedAgain) await publishAll(sidecar, decided.outputs);
       return;
@@ -121,5 +124,5 @@ async function finish(sidecar, entry) {
  * @param {import("./events.js").CloudEvent[]} events
  */
 async function publishAll(sidecar, events) {
-  for (const event of events) await sidecar.publish(event);
+  for (const event of events) for (const topic of topicsOf(event)) await sidecar.publish(event, topic);
 }

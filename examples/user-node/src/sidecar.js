@@ -156,12 +156,13 @@ export class Sidecar {
   }
 
   /**
-   * Publishes a whole event; its type is the topic.
+   * Publishes a whole event; by default its type is the topic.
    * @param {import("./events.js").CloudEvent} event
+   * @param {string} [topic]
    */
-  async publish(event) {
+  async publish(event, topic = event.type) {
     const headers = { "content-type": "application/cloudevents+json" };
-    const { status } = await this.#call("POST", `${PUBLISH}/${event.type}`, headers, JSON.stringify(event));
+    const { status } = await this.#call("POST", `${PUBLISH}/${topic}`, headers, JSON.stringify(event));
     if (status !== 200 && status !== 204) throw new TransientError(`the sidecar answered ${status} to a publish`);
   }
 

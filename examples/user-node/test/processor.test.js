@@ -239,3 +239,23 @@ test("a step that throws is a permanent error", async (context) => {
   };
   await assert.rejects(process(context, fake, broken)(received(REQUEST)), (error) => error instanceof PermanentError);
 });
+
+test("a reply with an address is copied to its requester, and a repetition to the latest one", async (context) => {
+  const fake = await FakeSidecar.start(context);
+  const processEvent = process(context, fake);
+  await processEvent({ ...received(REQUEST), replyTo: "gateway-3" });
+  await processEvent({ ...received(REQUEST), replyTo: "gateway-4" });
+  await processEvent(received(REQUEST));
+
+  const published = callNames(fake).filter((name) => name.startsWith("publish"));
+  assert.deepEqual(published, [
+    "publish UserCreated",
+    "publish Replies-gateway-3-user",
+    "publish UserCreated",
+    "publish Replies-gateway-4-user",
+    "publish UserCreated",
+  ]);
+  const addresses = fake.published.map((event) => event.replyto);
+  assert.deepEqual(addresses, ["gateway-3", "gateway-3", "gateway-4", "gateway-4", undefined]);
+  assert.equal(new Set(fake.published.map((event) => event.id)).size, 1);
+});

@@ -72,26 +72,25 @@ class Wiring:
         own: Settings,
     ) -> Wiring:
         """Create all components of an application's gateway for a sidecar."""
-        pod_name, reply_to = own.pod_name, own.reply_to
-        publish, replicas = republisher(sidecar, reply_to), Replicas(sidecar, pod_name, now)
+        publish, replicas = republisher(sidecar, own.reply_to), Replicas(sidecar, own.pod_name, now)
         publish_watch = PublishWatch(sidecar, probe)
-        held, pending_commands = HeldRequests(), PendingCommands(sidecar, pod_name, now)
+        held, pending_commands = HeldRequests(), PendingCommands(sidecar, own.pod_name, now)
         responses, flows = Responses(application), Flows(application)
         known, secrets = KnownResources(sidecar, pending_commands), KeySecrets(sidecar, now)
         keys, callers = _callers(own)
-        journal = Journal(sidecar, pod_name, now)
+        journal = Journal(sidecar, own.pod_name, now)
         reconciler = Reconciler(sidecar, journal, pending_commands, flows, now, publish)
         dispatcher = CommandDispatcher(sidecar, held, pending_commands, journal, application.rejections)
         _observe(application, flows, held, pending_commands, journal, reconciler)
         return cls(
             commands_api=CommandsApi(
-                application, dispatcher, responses, known, sidecar.store, secrets, callers, reply_to
+                application, dispatcher, responses, known, sidecar.store, secrets, callers, own.reply_to
             ),
             queries_api=QueriesApi(sidecar, pending_commands, reconciler, flows, application.command_paths, callers),
             readiness=Readiness(
                 sidecar, probe, pending_commands, journal, publish_watch, secrets, keys, shutdown, application.services
             ),
-            topics_of_replies=Replies(application, responses, held, pending_commands, known).handlers(reply_to),
+            topics_of_replies=Replies(application, responses, held, pending_commands, known).handlers(own.reply_to),
             probe=probe,
             held=held,
             pending_commands=pending_commands,

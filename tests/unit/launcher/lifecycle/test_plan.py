@@ -32,7 +32,7 @@ def test_a_plan_has_each_replica_and_each_server_once(tmp_path: Path) -> None:
         ({"broker": "pigeon"}, "there is no broker pigeon: choose from redis, rabbitmq"),
         ({"store": "paper"}, "there is no store paper: choose from redis, postgres"),
         ({"replicas": {"pigeon": 2}}, "there is no service pigeon"),
-        ({"gateways": 11}, "11 replicas of gateway"),
+        ({"gateways": 21}, "21 replicas of gateway"),
         ({"replaced": {"none": Path("none")}}, "there is no app none"),
         ({"components": Path("none")}, "none is not a folder of component files"),
     ],
