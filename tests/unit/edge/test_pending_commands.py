@@ -155,7 +155,7 @@ def test_a_read_makes_a_pending_command_due_at_once(monkeypatch: pytest.MonkeyPa
 
     async def scenario(sidecar: FakeSidecar) -> None:
         pending_commands = PendingCommands(sidecar, "gateway-1", lambda: START + timedelta(minutes=sidecar.minutes))
-        async with background(PendingWorker(pending_commands, sidecar.publish, "gateway-1").work()):
+        async with background(worker(pending_commands, sidecar, "gateway-1").work()):
             await until(lambda: pending_commands.resumed)
             await pending_commands.add(COMMAND)
             sidecar.minutes = 1

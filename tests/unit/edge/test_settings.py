@@ -19,7 +19,7 @@ def test_several_gateways_have_a_reply_address(gateways: str, pod_name: str, rep
 @pytest.mark.parametrize("pod_name", ["edge", "gateway", "gateway-20", "gateway-00"])
 def test_a_name_that_no_service_could_address_is_refused(pod_name: str) -> None:
     """Its requests would end without a reply."""
-    with pytest.raises(SettingError, match="POD_NAME: .* is not one of gateway-0 to gateway-19"):
+    with pytest.raises(SettingError, match=r"POD_NAME: .* is not one of gateway-0 to gateway-19"):
         read({**OFF, "GATEWAYS": "2", "POD_NAME": pod_name})
 
 
