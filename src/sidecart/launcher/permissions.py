@@ -17,7 +17,6 @@ from sidecart.launcher.topics import (
     every_reply_topic,
     queue_name,
     read_topics,
-    reply_topics_of,
 )
 from sidecart.launcher.topology import subscriptions_of_a_gateway
 
@@ -41,7 +40,7 @@ class Permissions:
     counts: tuple[str, ...] = ()
     """The topics whose consumers it may count and remove, without reading an event."""
     removes: tuple[str, ...] = ()
-    """The queues of further gateways, which it may remove."""
+    """The queues of gateways, which it may remove."""
     drops: tuple[str, ...] = ()
     """The topics that it may remove as a whole."""
     has_records: bool = False
@@ -70,13 +69,8 @@ def permissions() -> list[Permissions]:
 
 def keeper(name: str) -> Permissions:
     """Return the rights of a login that counts events, and removes what gone gateways left."""
-    further = pod_names(GATEWAY)[1:]  # the first one stays
-    return Permissions(
-        name,
-        counts=_all_topics(),
-        removes=_queues_of_gateways(further),
-        drops=tuple(topic for pod_name in further for topic in reply_topics_of(pod_name)),
-    )
+    removes = _queues_of_gateways(pod_names(GATEWAY))
+    return Permissions(name, counts=_all_topics(), removes=removes, drops=tuple(every_reply_topic()))
 
 
 def _queues(app_id: str, topics: Iterable[str]) -> tuple[str, ...]:

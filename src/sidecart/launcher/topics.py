@@ -127,8 +127,24 @@ def subscriptions(
 
 def gateway_subscriptions(pod_name: str, *, addressed: bool) -> list[Subscription]:
     """Return the subscriptions of one gateway: its probe, and its own replies or all replies."""
-    replies = reply_topics_of(pod_name) if addressed else replies_by_topic()
-    return [Subscription(GATEWAY, pod_name, REPLIES, each) for each in (probe_topic(GATEWAY, pod_name), *replies)]
+    kinds = subscriptions_by_kind(pod_name)
+    return [*kinds[PROBE], *kinds[OWN_REPLIES if addressed else SHARED_REPLIES]]
+
+
+PROBE, OWN_REPLIES, SHARED_REPLIES = "probe", "own replies", "shared replies"
+
+
+def subscriptions_by_kind(pod_name: str) -> dict[str, list[Subscription]]:
+    """Return all subscriptions that a gateway may have.
+
+    It has either its own replies or the shared ones, but an earlier run may have left the others.
+    """
+    topics = {
+        PROBE: [probe_topic(GATEWAY, pod_name)],
+        OWN_REPLIES: list(reply_topics_of(pod_name)),
+        SHARED_REPLIES: list(replies_by_topic()),
+    }
+    return {kind: [Subscription(GATEWAY, pod_name, REPLIES, each) for each in some] for kind, some in topics.items()}
 
 
 def replies_by_topic() -> dict[str, str]:

@@ -10,9 +10,9 @@ from sidecart.launcher.topics import (
     GATEWAY,
     Subscription,
     app_ids,
-    gateway_subscriptions,
     service_ids,
     subscriptions,
+    subscriptions_by_kind,
 )
 
 REPLICAS_MAX = 10
@@ -94,9 +94,7 @@ def reader_of(one: Subscription) -> str:
 
 def subscriptions_of_a_gateway(name: str) -> list[Subscription]:
     """The subscriptions that the broker may have for a gateway of an earlier run, of both kinds."""
-    pod_name = pod_name_of(name)  # a pod name stays
-    kinds = (gateway_subscriptions(pod_name, addressed=addressed) for addressed in (True, False))
-    return list(dict.fromkeys(one for kind in kinds for one in kind))
+    return [one for kind in subscriptions_by_kind(pod_name_of(name)).values() for one in kind]
 
 
 def surplus_subscriptions(gateways: int) -> list[Subscription]:

@@ -5,7 +5,8 @@
 Each gateway reads its replies under its own name, on topics of its own. After a scale-in no sidecar
 reads there, and the broker keeps the events. The launcher removes them when it starts. In a cluster
 this program does it: it removes the subscriptions of a gateway that had no reader for some time, by
-default GONE_SECONDS. The first gateway always exists. A gateway that comes back subscribes again.
+default GONE_SECONDS. The first gateway always exists; only what it read as the single gateway goes,
+or as one of several. A gateway that comes back subscribes again.
 """
 
 from __future__ import annotations
@@ -19,13 +20,12 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from sidecart.chassis.reply_topics import GATEWAYS_MAX
+from sidecart.chassis.reply_topics import REQUESTERS
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.servers import rabbitmq, valkey
 from sidecart.launcher.servers.addresses import with_login
 from sidecart.launcher.servers.server import Broker
-from sidecart.launcher.topics import GATEWAY
-from sidecart.launcher.topology import readers, replicas_of, subscriptions_of_a_gateway
+from sidecart.launcher.topics import PROBE, subscriptions_by_kind
 
 LOOK_SECONDS = 30.0
 GONE_SECONDS = 600.0
@@ -35,7 +35,7 @@ ALIVE = Path("/tmp/looked")
 
 
 class Absences:
-    """Since when the events of a gateway have no reader, by its name."""
+    """Since when the events of a gateway have no reader, by its name and their kind."""
 
     def __init__(self, gone_seconds: float = GONE_SECONDS) -> None:
         self._gone_seconds = gone_seconds
@@ -43,11 +43,11 @@ class Absences:
 
     @property
     def names(self) -> frozenset[str]:
-        """The gateways that were absent at the last look."""
+        """The ones that were absent at the last look."""
         return frozenset(self._since)
 
     def gone(self, abandoned: Iterable[str], now: float) -> list[str]:
-        """Return the gateways that have been absent for the whole time without a break."""
+        """Return the ones that have been absent for the whole time without a break."""
         self._since = {name: self._since.get(name, now) for name in abandoned}
         return [name for name, since in self._since.items() if now - since >= self._gone_seconds]
 
@@ -59,17 +59,22 @@ class Remover:
         self._broker = broker
         self._address = address
         self._absences = Absences(gone_seconds)
-        first, *others = replicas_of(GATEWAY, GATEWAYS_MAX)
-        self._first = list(readers([first], addressed=True))
-        self._subscriptions = {name: subscriptions_of_a_gateway(name) for name in others}
+        kinds = {name: subscriptions_by_kind(name) for name in REQUESTERS}
+        self._first = [one for kind in kinds[REQUESTERS[0]].values() for one in kind]
+        self._subscriptions = {
+            f"{name}: {kind}": some
+            for name, by_kind in kinds.items()
+            for kind, some in by_kind.items()
+            if (name, kind) != (REQUESTERS[0], PROBE)
+        }
 
     @property
     def absent(self) -> frozenset[str]:
-        """The gateways that had no reader at the last look."""
+        """The gateways and the kinds of events that had no reader at the last look."""
         return self._absences.names
 
     def look(self, now: float) -> dict[str, int]:
-        """Remove what is due; return the number of removed subscriptions by gateway.
+        """Remove what is due; return the number of removed subscriptions by gateway and kind.
 
         Raises OSError if the broker is unreachable.
         """
@@ -89,7 +94,7 @@ def watch(remover: Remover, stopped: threading.Event) -> None:
         ALIVE.touch()
         try:
             for name, count in remover.look(time.monotonic()).items():
-                print(f"{name} is gone: removed its {count} subscriptions", flush=True)
+                print(f"{name} had no reader: removed {count} subscriptions", flush=True)
             now = "the broker answers"
         except OSError as error:
             now = f"the broker does not answer: {error}"

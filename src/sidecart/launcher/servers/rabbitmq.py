@@ -144,13 +144,14 @@ class RabbitMq(Broker):
     def is_abandoned(self, address: str, some: Sequence[Subscription], read: Sequence[Subscription]) -> bool:
         """Return whether at least one of the queues exists, and none has a consumer.
 
-        The broker knows its consumers, so it needs no comparison with others.
+        A queue of `read` has one, so the sidecars are connected.
         """
-        del read
         with queues.connection(address) as connection:
             counts = [queues.consumers(connection, queues.name_of(one)) for one in some]
-        known = [each for each in counts if each is not None]
-        return bool(known) and not any(known)
+            known = [each for each in counts if each is not None]
+            if not known or any(known):
+                return False
+            return any(queues.consumers(connection, queues.name_of(one)) for one in read)
 
     def skip_backlog(self, address: str, new: Sequence[Subscription]) -> None:
         """Make these consumers start with the next event: a queue fills once it is declared."""
