@@ -8,12 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.streams import streams
 from sidecart.launcher.topic_scopes import pod_names, probes, publishers, readers
 from sidecart.launcher.topics import GATEWAY, INBOX, MONITOR, REPLIES, app_ids, consumer_id, read_topics
 
 ADMINISTRATOR = "sidecart"
 """The login of the launcher itself on the servers that it starts."""
-RESERVED = (ADMINISTRATOR, "default", "guest", "postgres", "public")
+TRIMMER = "trimmer"
+"""The login of the program that trims streams (ADR 70), and the name of its process."""
+RESERVED = (ADMINISTRATOR, TRIMMER, "default", "guest", "postgres", "public")
 """The logins and schemas that a server has or has had of its own."""
 
 
@@ -32,6 +35,8 @@ class Permissions:
     """The topics whose consumers it may count and remove, without reading an event."""
     removes: tuple[str, ...] = ()
     """The consumers whose queues of these topics it may remove."""
+    trims: tuple[str, ...] = ()
+    """The topics whose old events it may remove, without reading as a consumer."""
     has_records: bool = False
 
 
@@ -59,6 +64,11 @@ def permissions() -> list[Permissions]:
 def keeper(name: str) -> Permissions:
     """Return the rights of a login that counts events, and removes what gone gateways left."""
     return Permissions(name, counts=_all_topics(), removes=_consumers(GATEWAY)[1:])  # the first one stays
+
+
+def trimmer() -> Permissions:
+    """Return the rights of the login that removes old events from every stream."""
+    return Permissions(TRIMMER, trims=tuple(streams()))
 
 
 def _consumers(app_id: str) -> tuple[str, ...]:

@@ -21,7 +21,6 @@ from pathlib import Path
 
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.servers import rabbitmq, valkey
-from sidecart.launcher.servers.addresses import with_login
 from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.topics import GATEWAY
 from sidecart.launcher.topology import GATEWAYS_MAX, readers, replicas_of
@@ -102,9 +101,8 @@ def chosen(environ: Mapping[str, str]) -> tuple[Broker, str]:
     """
     if address := environ.get(rabbitmq.ENV):
         return rabbitmq.RabbitMq(), address
-    if address := environ.get(valkey.ENV):
-        name, password = (environ.get(each, "") for each in (valkey.USERNAME, valkey.PASSWORD))
-        return valkey.Valkey(), with_login(address, name, password) if password else address
+    if environ.get(valkey.ENV):
+        return valkey.Valkey(), valkey.address_in(environ)
     raise LaunchError(f"set {rabbitmq.ENV} or {valkey.ENV} to the address of the broker")
 
 

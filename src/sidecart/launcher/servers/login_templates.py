@@ -5,7 +5,7 @@ The container of a server fills the passwords in when it starts (tye-or-compose/
 
 from __future__ import annotations
 
-from sidecart.launcher.permissions import ADMINISTRATOR, Permissions, permissions
+from sidecart.launcher.permissions import ADMINISTRATOR, TRIMMER, Permissions, permissions, trimmer
 from sidecart.launcher.servers.postgres_roles import repeatable
 from sidecart.launcher.servers.rabbitmq_definitions import definitions
 from sidecart.launcher.servers.valkey_acl import acl_file
@@ -24,10 +24,10 @@ def templates() -> dict[str, str]:
     The tap of the tests has no login in containers. The live page has one at the brokers.
     """
     apps = [each for each in permissions() if each.app_id != TAP]
-    names = [ADMINISTRATOR, KEEPER, *(each.app_id for each in apps)]
+    names = [ADMINISTRATOR, KEEPER, TRIMMER, *(each.app_id for each in apps)]
     owners = [ADMINISTRATOR, *(each.app_id for each in apps if each.has_records)]
     return {
-        REDIS: acl_file({name: f">{_placeholder(name)}" for name in names}, apps),
+        REDIS: acl_file({name: f">{_placeholder(name)}" for name in names}, [*apps, trimmer()]),
         RABBITMQ: definitions({name: {"password": _placeholder(name)} for name in names}, [*apps, Permissions(KEEPER)]),
         POSTGRES: repeatable(ADMINISTRATOR, {name: _placeholder(name) for name in owners}),
     }

@@ -1,0 +1,26 @@
+"""The streams of a broker that keeps acknowledged events, and the groups that must have read them.
+
+A trimmer reads this list (ADR 70). A kind of topic that joins the topology joins it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sidecart.launcher.topic_scopes import probes
+from sidecart.launcher.topics import GATEWAY, app_ids, read_topics
+
+
+def streams() -> Mapping[str, frozenset[str]]:
+    """Return the expected consumer groups of each stream, by topic.
+
+    An expected group is that of a service, whose replicas share its app-id. While one does not
+    exist, its service has not started yet and will read from the first event. The groups of
+    gateways, of the live page and of a tap come and go, so they count as long as they exist.
+    """
+    topics = {name: _services(topic.consumers) for name, topic in read_topics().items()}
+    return topics | {topic: _services((app_id,)) for app_id in app_ids() for topic in probes(app_id)}
+
+
+def _services(consumers: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(consumers) - {GATEWAY}
