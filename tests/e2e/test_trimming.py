@@ -15,8 +15,8 @@ import valkey
 from sidecart.launcher.lifecycle.supervisor import Supervisor
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.permissions import TRIMMER
-from sidecart.launcher.servers.trimmer import RETENTION
 from sidecart.launcher.servers.valkey import ENV
+from sidecart.launcher.streams import RETENTION
 from sidecart.launcher.topology import metrics_of
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options

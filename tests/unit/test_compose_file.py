@@ -38,8 +38,8 @@ from sidecart.launcher.servers import rabbitmq, valkey
 from sidecart.launcher.servers.login_templates import KEEPER, POSTGRES, RABBITMQ, REDIS, templates
 from sidecart.launcher.servers.rabbitmq_keeper import TOKENS, tokens_of
 from sidecart.launcher.servers.registry import BROKERS, STORES
-from sidecart.launcher.servers.trimmer import read_retention
 from sidecart.launcher.sidecar import Sidecar
+from sidecart.launcher.streams import read_retention
 from sidecart.launcher.topics import MONITOR, app_ids
 from sidecart.launcher.topology import app_of
 from sidecart.monitor.containers import APP_TOKENS
@@ -324,9 +324,9 @@ def test_the_trimmer_has_the_settings_that_it_reads(secrets: Path) -> None:
 
     assert valkey.address_in(env) == f"trimmer:{env['REDIS_PASSWORD']}@redis:6379"
     assert 3_600 == read_retention(env)
-    assert ["python", "-c", keeper.alive_script(Path(alive), trimmer.LATE_SECONDS)] == SERVICES[TRIMMER][
-        "healthcheck"
-    ]["test"][1:]
+    assert ["python", "-c", keeper.alive_script(Path(alive), trimmer.LATE_SECONDS)] == SERVICES[TRIMMER]["healthcheck"][
+        "test"
+    ][1:]
     assert str(trimmer.ALIVE) == alive
 
 

@@ -10,7 +10,8 @@ from sidecart.kubernetes import keeper, names
 from sidecart.kubernetes.documents import Document, text
 from sidecart.kubernetes.pods import resources
 from sidecart.launcher.servers.brokers import VALKEY
-from sidecart.launcher.servers.trimmer import LOOK_SECONDS, RETENTION, RETENTION_SECONDS
+from sidecart.launcher.servers.trimmer import LOOK_SECONDS
+from sidecart.launcher.streams import RETENTION, RETENTION_SECONDS
 
 ALIVE = Path("/tmp/trimmed")
 LATE_SECONDS = 12 * int(LOOK_SECONDS)

@@ -7,8 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sidecart.chassis.settings import whole
 from sidecart.launcher.topic_scopes import probes
 from sidecart.launcher.topics import GATEWAY, app_ids, read_topics
+
+RETENTION = "STREAM_RETENTION_SECONDS"
+RETENTION_SECONDS = 3_600
+RETENTION_SECONDS_MIN, RETENTION_SECONDS_MAX = 10, 7 * 86_400
+"""The gateway repeats a command for seven days, so no event is needed for longer."""
+
+
+def read_retention(environ: Mapping[str, str]) -> int:
+    """Return for how many seconds a stream keeps acknowledged events; raise SettingError."""
+    return whole(environ, RETENTION, RETENTION_SECONDS_MIN, RETENTION_SECONDS_MAX, RETENTION_SECONDS)
 
 
 def streams() -> Mapping[str, frozenset[str]]:

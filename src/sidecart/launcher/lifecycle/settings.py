@@ -25,8 +25,8 @@ from sidecart.launcher.permissions import TRIMMER
 from sidecart.launcher.project import load, make_importable
 from sidecart.launcher.servers import postgres, rabbitmq, valkey
 from sidecart.launcher.servers.addresses import check_url, host_and_port, with_login
-from sidecart.launcher.servers.trimmer import read_retention
 from sidecart.launcher.servers.valkey_memory import memory_mb
+from sidecart.launcher.streams import read_retention
 from sidecart.launcher.topics import MONITOR
 
 Environment = Mapping[str, str]

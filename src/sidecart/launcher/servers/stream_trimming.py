@@ -82,12 +82,10 @@ if removed == 0 then
   removed, is_done = redis.call('XTRIM', key, 'MINID', '=', first_kept), 1
 end
 
-local waiting = ''
-if needed then
-  local found = redis.call('XRANGE', key, needed, '+', 'COUNT', 1)
-  if found[1] then waiting = found[1][1] end
-end
-return {removed, is_done, redis.call('XLEN', key), waiting, slowest}
+local result = {removed, is_done, redis.call('XLEN', key), '', ''}
+local waiting = needed and redis.call('XRANGE', key, needed, '+', 'COUNT', 1)[1]
+if waiting then result[4], result[5] = waiting[1], slowest end
+return result
 """
 
 
@@ -100,7 +98,7 @@ class Trimmed:
     waiting_id: str
     """The id of the oldest entry that a group still needs; empty if none waits."""
     slowest: str
-    """The group that needs that entry, or that does not exist yet; empty without any group."""
+    """The group that needs that entry, or that does not exist yet; empty if none waits."""
 
     def lag_seconds(self, now_ms: int) -> float:
         """Return the age of the oldest entry that a group still needs; 0 if none waits."""

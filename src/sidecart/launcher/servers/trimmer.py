@@ -30,18 +30,9 @@ from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.servers import trimmer_metrics as metrics
 from sidecart.launcher.servers import valkey
 from sidecart.launcher.servers.stream_trimming import Trimmed, lag_entries, trim
-from sidecart.launcher.streams import streams
+from sidecart.launcher.streams import read_retention, streams
 
 LOOK_SECONDS = 10.0
-RETENTION = "STREAM_RETENTION_SECONDS"
-RETENTION_SECONDS = 3_600
-RETENTION_SECONDS_MIN, RETENTION_SECONDS_MAX = 10, 7 * 86_400
-"""The gateway republishes a pending command for seven days; no event is needed for longer."""
-
-
-def read_retention(environ: Mapping[str, str]) -> int:
-    """Return for how many seconds a stream keeps acknowledged entries; raise SettingError."""
-    return whole(environ, RETENTION, RETENTION_SECONDS_MIN, RETENTION_SECONDS_MAX, RETENTION_SECONDS)
 
 
 class Trimmer:
@@ -51,24 +42,24 @@ class Trimmer:
         self._address = address
         self._wanted = wanted
         self._retention_seconds = retention_seconds
+        self._held: list[str] = []
         self._printed: frozenset[str] = frozenset()
         metrics.declare(wanted)
 
     def look(self) -> None:
         """Trim each stream once, update the metrics, and print what has changed."""
         problems: dict[str, list[str]] = {}
-        lines: list[str] = []
         try:
             with valkey.connection(self._address) as client:
-                lines += self._trim_all(client, problems)
+                self._held = list(self._trim_all(client, problems))
         except OSError as error:
             problems[f"the broker cannot be used: {error}"] = []
-        lines += [f"{', '.join(topics)}: {message}" if topics else message for message, topics in problems.items()]
+        lines = [f"{', '.join(topics)}: {message}" if topics else message for message, topics in problems.items()]
         if problems:
             metrics.ERRORS.inc(sum(len(topics) or 1 for topics in problems.values()))
         else:
             metrics.PASSED.set_to_current_time()
-        self._print_changes(frozenset(lines))
+        self._print_changes(frozenset([*self._held, *lines]))
 
     def _trim_all(self, client: client_of.Valkey, problems: dict[str, list[str]]) -> Iterator[str]:
         """Yield a line for each stream that a group keeps from being trimmed.
@@ -109,6 +100,12 @@ def _note(topic: str, found: Trimmed, lag: int, now_ms: int) -> None:
     metrics.LAG_SECONDS.labels(topic).set(found.lag_seconds(now_ms))
 
 
+def _look(trimmer: Trimmer, alive: Path | None) -> None:
+    if alive is not None:
+        alive.touch()
+    trimmer.look()
+
+
 async def watch(trimmer: Trimmer, listeners: Sequence[socket.socket], alive: Path | None) -> None:
     """Look again and again until SIGTERM, and serve the metrics on these sockets."""
     stopped, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -116,9 +113,7 @@ async def watch(trimmer: Trimmer, listeners: Sequence[socket.socket], alive: Pat
         loop.add_signal_handler(number, stopped.set)
     async with serve_metrics(listeners):
         while not stopped.is_set():
-            if alive is not None:
-                alive.touch()
-            await asyncio.to_thread(trimmer.look)
+            await asyncio.to_thread(_look, trimmer, alive)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), LOOK_SECONDS)
 
@@ -144,6 +139,7 @@ def main() -> None:
         valkey.url(address)
     except LaunchError as error:
         sys.exit(str(error))
+    print(f"trimming {len(wanted)} streams; acknowledged events stay for {retention_seconds} s", flush=True)
     listeners = [] if port is None else bound("METRICS_PORT", host(environ, "METRICS_HOST", LOOPBACK), port)
     asyncio.run(watch(Trimmer(address, wanted, retention_seconds), listeners, alive))
 

@@ -21,8 +21,8 @@ from sidecart.launcher.ports import free_port
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.project import root
 from sidecart.launcher.servers import valkey
-from sidecart.launcher.servers.trimmer import RETENTION, RETENTION_SECONDS_MIN, Trimmer
-from sidecart.launcher.streams import streams
+from sidecart.launcher.servers.trimmer import Trimmer
+from sidecart.launcher.streams import RETENTION, RETENTION_SECONDS_MIN, streams
 
 SERVER = valkey.Valkey()
 PROGRAM = [sys.executable, "-m", SERVER.trimmer_module]
