@@ -64,7 +64,7 @@ def ids(server: valkey.Valkey, topic: str, since: str = "-") -> list[str]:
 
 
 def behind(server: valkey.Valkey, event: str) -> set[str]:
-    """Return the groups that have not read an event, or have not acknowledged all that they read."""
+    """Return the groups that have not read an event, or not acknowledged all that they read."""
     groups: Any = server.xinfo_groups(CREATED)
     return {each["name"].decode() for each in groups if each["pending"] or each["last-delivered-id"] < event.encode()}
 

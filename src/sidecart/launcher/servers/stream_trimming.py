@@ -8,8 +8,8 @@ wrong after a restart.
 
 The server runs a script without another command in between. So a group that is created before it
 counts, and a group that is created after it finds the stream as it is. An expected group that does
-not exist needs every entry. A group that nobody expects and that is created at the start of the
-stream, such as that of a further gateway, may find that old entries have gone.
+not exist needs every entry. Only a group that is not expected and that is created at the start of
+the stream, such as that of a further gateway, may find that old entries have gone.
 """
 
 from __future__ import annotations
@@ -111,15 +111,15 @@ def trim(client: valkey.Valkey, stream: str, expected: Iterable[str], oldest_kep
     Without an entry or a stream it does nothing.
     """
     arguments = [oldest_kept, str(BATCH_ENTRIES), *sorted(expected)]
-    total = 0
+    trimmed = Trimmed(0, 0, "", "")
     for _ in range(BATCHES_MAX):
         # the stub allows a coroutine
         found: Any = client.eval(SCRIPT, 1, stream, *arguments)
         removed, is_done, length, waiting_id, slowest = found
-        total += removed
+        trimmed = Trimmed(trimmed.removed + removed, length, waiting_id.decode(), slowest.decode())
         if is_done:
             break
-    return Trimmed(total, length, waiting_id.decode(), slowest.decode())
+    return trimmed
 
 
 def lag_entries(client: valkey.Valkey, stream: str, trimmed: Trimmed) -> int:

@@ -52,6 +52,13 @@ def add(client: client_of.Valkey, *numbers: int) -> None:
         client.xadd(STREAM, {"data": "{}"}, id=entry_id(number))
 
 
+def add_many(client: client_of.Valkey, number: int) -> None:
+    """Add entries with the ids 1-0, 2-0, ..."""
+    client.eval(
+        "for n = 1, ARGV[1] do redis.call('XADD', KEYS[1], n .. '-0', 'data', '{}') end", 1, STREAM, str(number)
+    )
+
+
 def ids(client: client_of.Valkey) -> list[str]:
     """Return the ids of the entries that the stream has."""
     entries: Any = client.xrange(STREAM)
@@ -186,10 +193,7 @@ def test_ids_are_compared_exactly(client: client_of.Valkey) -> None:
 def test_one_call_removes_a_limited_number(client: client_of.Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other clients are served between the calls; the sum is exact."""
     monkeypatch.setattr(stream_trimming, "BATCH_ENTRIES", 200)
-    with client.pipeline() as pipeline:
-        for number in range(1, 2_051):
-            pipeline.xadd(STREAM, {"data": "{}"}, id=f"{number}-0")
-        pipeline.execute()
+    add_many(client, 2_050)
     client.config_resetstat()
 
     trimmed = trim(client, STREAM, (), "2001-0")
@@ -217,10 +221,7 @@ def test_a_full_server_still_trims(client: client_of.Valkey) -> None:
 def test_a_long_lag_is_counted_up_to_a_limit(client: client_of.Valkey) -> None:
     """Entries may be large. If the stream begins with the lag, its length is the count."""
     create(client, "one")
-    with client.pipeline() as pipeline:
-        for number in range(1, LAG_ENTRIES_MAX + 102):
-            pipeline.xadd(STREAM, {"data": "{}"}, id=f"{number}-0")
-        pipeline.execute()
+    add_many(client, LAG_ENTRIES_MAX + 101)
     process(client, "one", 1)
 
     counted = lag_entries(client, STREAM, trim(client, STREAM, (), "1-0"))

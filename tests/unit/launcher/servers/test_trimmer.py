@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -73,7 +74,8 @@ def value(name: str, **labels: str) -> float:
 
 def process_all(client: client_of.Valkey) -> None:
     """Read and acknowledge every event as the Notification Service does."""
-    for _, entries in client.xreadgroup("notification", "notification", {TOPIC: ">"}):
+    found: Any = client.xreadgroup("notification", "notification", {TOPIC: ">"})  # the stub allows a coroutine
+    for _, entries in found:
         client.xack(TOPIC, "notification", *(each for each, _ in entries))
 
 
@@ -168,7 +170,7 @@ def test_it_prints_a_missing_right_and_goes_on(
         value("sidecart_trimmer_passed_timestamp_seconds"),
         value("sidecart_trimmer_errors_total"),
     )
-    administrator.execute_command("ACL", "SETUSER", "lacking", "+@all")
+    administrator.acl_setuser("lacking", enabled=True, commands=["+@all"])
     trimmer.look()
     assert [f"no longer: {line}"] == [
         each for each in capsys.readouterr().out.splitlines() if each.startswith("no longer")
