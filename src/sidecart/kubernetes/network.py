@@ -23,7 +23,6 @@ SIDECARS = {
 """Selects the pods of all apps."""
 GATEWAYS = {"matchLabels": {names.KIND_LABEL: names.GATEWAY_KIND, names.PART_LABEL: names.PROJECT}}
 KEEPERS = {"matchLabels": {names.KIND_LABEL: names.KEEPER_KIND, names.PART_LABEL: names.PROJECT}}
-TRIMMERS = {"matchLabels": {names.KIND_LABEL: names.TRIMMER_KIND, names.PART_LABEL: names.PROJECT}}
 SERVICES = {"matchLabels": {names.KIND_LABEL: names.SERVICE_KIND, names.PART_LABEL: names.PROJECT}}
 
 Selector = Mapping[str, Any]
@@ -93,7 +92,6 @@ def _external(senders: Iterable[str]) -> Iterator[Document]:
     servers = [*names.SERVER_PORTS.values(), AMQPS_PORT]
     yield policy("servers", SIDECARS, egress=[{"to": anywhere, "ports": ports(*servers)}])
     yield policy("keeper-broker", KEEPERS, egress=[{"to": anywhere, "ports": ports(*servers)}])
-    yield policy("trimmer-broker", TRIMMERS, egress=[{"to": anywhere, "ports": ports(names.SERVER_PORTS["redis"])}])
     yield policy("oidc-issuer", GATEWAYS, egress=[{"to": anywhere, "ports": ports(HTTPS_PORT)}])
     for app_id in senders:
         yield policy(f"{app_id}-mail", pods_of(app_id), egress=[{"to": anywhere, "ports": ports(*MAIL_PORTS)}])

@@ -149,8 +149,6 @@ def _server(trial: Trial) -> Iterator[Document]:
     yield from network.flow(name, network.SIDECARS, network.pods_of(name), [port])
     if name in BROKERS:
         yield from network.flow(f"{name}-{names.KEEPER}", network.KEEPERS, network.pods_of(name), [port])
-        if BROKERS[name].trimmer_module:
-            yield from network.flow(f"{name}-{names.TRIMMER}", network.TRIMMERS, network.pods_of(name), [port])
 
 
 def _pod(trial: Trial) -> dict[str, Any]:

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sidecart.kubernetes import keeper, names
+from sidecart.kubernetes import keeper, names, network
 from sidecart.kubernetes.documents import Document, text
 from sidecart.kubernetes.pods import resources
 from sidecart.launcher.servers.brokers import VALKEY
 from sidecart.launcher.servers.trimmer import LOOK_SECONDS
 from sidecart.launcher.streams import RETENTION, RETENTION_SECONDS
 
+BROKER = "redis"
 ALIVE = Path("/tmp/trimmed")
 LATE_SECONDS = 12 * int(LOOK_SECONDS)
 """A first look may remove a million entries."""
@@ -42,6 +43,12 @@ def _trimmer() -> Iterator[Document]:
         **keeper.CONFINED,
     }
     yield from keeper.deployment(names.TRIMMER, names.TRIMMER_KIND, container, has_token=False)
+    yield from network.flow(
+        f"{BROKER}-{names.TRIMMER}",
+        network.pods_of(names.TRIMMER),
+        network.pods_of(BROKER),
+        [names.SERVER_PORTS[BROKER]],
+    )
 
 
 def _environment() -> list[dict[str, Any]]:
