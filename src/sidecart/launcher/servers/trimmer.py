@@ -33,6 +33,8 @@ from sidecart.launcher.servers.stream_trimming import Trimmed, lag_entries, trim
 from sidecart.launcher.streams import read_retention, streams
 
 LOOK_SECONDS = 10.0
+SHOWN = 3
+"""The topics of one line; a missing right concerns all of them."""
 
 
 class Trimmer:
@@ -54,7 +56,7 @@ class Trimmer:
                 self._held = list(self._trim_all(client, problems))
         except OSError as error:
             problems[f"the broker cannot be used: {error}"] = []
-        lines = [f"{', '.join(topics)}: {message}" if topics else message for message, topics in problems.items()]
+        lines = [f"{_shown(topics)}: {message}" if topics else message for message, topics in problems.items()]
         if problems:
             metrics.ERRORS.inc(sum(len(topics) or 1 for topics in problems.values()))
         else:
@@ -86,6 +88,11 @@ class Trimmer:
         for line in sorted(self._printed - lines):
             print(f"no longer: {line}", flush=True)
         self._printed = lines
+
+
+def _shown(topics: Sequence[str]) -> str:
+    more = f" and {len(topics) - SHOWN} more" if len(topics) > SHOWN else ""
+    return f"{', '.join(topics[:SHOWN])}{more}"
 
 
 def _time(client: client_of.Valkey) -> tuple[int, int]:

@@ -178,6 +178,18 @@ def test_it_prints_a_missing_right_and_goes_on(
     assert passed < value("sidecart_trimmer_passed_timestamp_seconds")
 
 
+def test_a_right_that_every_stream_needs_is_one_short_line(
+    address: str, administrator: client_of.Valkey, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It names the first topics and the number of the others."""
+    administrator.acl_setuser("lacking", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-eval"])
+
+    Trimmer(f"lacking:x@{address.rpartition('@')[2]}", streams(), RETENTION_SECONDS_MIN).look()
+
+    [line] = capsys.readouterr().out.splitlines()
+    assert f" and {len(streams()) - 3} more: " in line
+
+
 def test_one_wrong_key_does_not_keep_the_other_streams(
     own: str, administrator: client_of.Valkey, capsys: pytest.CaptureFixture[str]
 ) -> None:
