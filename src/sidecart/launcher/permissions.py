@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.streams import streams
 from sidecart.launcher.topic_scopes import pod_names, probes, publishers, readers
 from sidecart.launcher.topics import (
     GATEWAY,
@@ -22,7 +23,9 @@ from sidecart.launcher.topology import subscriptions_of_a_gateway
 
 ADMINISTRATOR = "sidecart"
 """The login of the launcher itself on the servers that it starts."""
-RESERVED = (ADMINISTRATOR, "default", "guest", "postgres", "public")
+TRIMMER = "trimmer"
+"""The login of the program that trims streams (ADR 70), and the name of its process."""
+RESERVED = (ADMINISTRATOR, TRIMMER, "default", "guest", "postgres", "public")
 """The logins and schemas that a server has or has had of its own."""
 
 
@@ -43,6 +46,8 @@ class Permissions:
     """The queues of gateways, which it may remove."""
     drops: tuple[str, ...] = ()
     """The topics that it may remove as a whole."""
+    trims: tuple[str, ...] = ()
+    """The topics whose old events it may remove, without reading as a consumer."""
     has_records: bool = False
 
 
@@ -71,6 +76,11 @@ def keeper(name: str) -> Permissions:
     """Return the rights of a login that counts events, and removes what gone gateways left."""
     removes = _queues_of_gateways(pod_names(GATEWAY))
     return Permissions(name, counts=_all_topics(), removes=removes, drops=tuple(every_reply_topic()))
+
+
+def trimmer() -> Permissions:
+    """Return the rights of the login that removes old events from every stream."""
+    return Permissions(TRIMMER, trims=tuple(streams()))
 
 
 def _queues(app_id: str, topics: Iterable[str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The environments of apps and of the live page."""
+"""The environments of apps, of the live page and of the trimmer."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sidecart.launcher.lifecycle.plan import ISSUER, MAIL_SMTP
 from sidecart.launcher.lifecycle.settings import environment_of
 from sidecart.launcher.lifecycle.state import State
 from sidecart.launcher.lifecycle.wiring import Wiring
+from sidecart.launcher.permissions import TRIMMER
 from sidecart.launcher.topics import GATEWAY
 from sidecart.launcher.topology import app_of, metrics_of, pod_name_of, sidecar_of
 
@@ -59,6 +60,20 @@ def monitor_environment(state: State) -> dict[str, str]:
     grpc_port = int(NOT_KNOWN_YET) if known is None else known.grpc_port
     env = monitor.environment(state.ports, plan.replicas, plan.tokens, grpc_port, settings)
     return {**environment_of(monitor.NAME, env, plan.configured), **plan.options.env}
+
+
+def trimmer_environment(state: State) -> dict[str, str]:
+    """Return the environment of the trimmer. Raise LaunchError for a wrong setting."""
+    broker = state.plan.broker
+    assert broker is not None, "only a broker that the launcher knows has a trimmer"
+    is_running = broker.env in state.addresses
+    decided = {
+        **plain_environment(),
+        **(broker.variables(state.address_as(broker.env, TRIMMER)) if is_running else {}),
+        "PYTHONUNBUFFERED": "1",
+        "METRICS_PORT": str(state.ports[metrics_of(TRIMMER)]),
+    }
+    return environment_of(TRIMMER, decided, state.plan.configured)
 
 
 def _issuer(state: State) -> dict[str, str]:

@@ -21,10 +21,12 @@ from sidecart.launcher.apps import module_of
 from sidecart.launcher.environment import ENDPOINT
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.monitor import grace_seconds
+from sidecart.launcher.permissions import TRIMMER
 from sidecart.launcher.project import load, make_importable
 from sidecart.launcher.servers import postgres, rabbitmq, valkey
 from sidecart.launcher.servers.addresses import check_url, host_and_port, with_login
 from sidecart.launcher.servers.valkey_memory import memory_mb
+from sidecart.launcher.streams import read_retention
 from sidecart.launcher.topics import MONITOR
 
 Environment = Mapping[str, str]
@@ -58,6 +60,8 @@ def readers_of(app_id: str) -> tuple[Callable[[Environment], Any], ...]:
     beside its own module, with a function `read`. Of a program that is no module of the project,
     the launcher knows the settings of the chassis only.
     """
+    if app_id == TRIMMER:
+        return (read_retention,)
     if app_id == MONITOR:
         return (grace_seconds, currency.read, read_auth)
     package = module_of(app_id).rpartition(".")[0]

@@ -148,6 +148,8 @@ class System:
         self.readiness.wait_for_all()
         self.seconds_to_ready = time.monotonic() - started
         self.report(f"ready in {self.seconds_to_ready:.1f} s")
+        if self.plan.has_trimmer:  # only now each expected group exists
+            self.starter.start_trimmer()
         if self.plan.has_monitor:
             self.page.start()
 

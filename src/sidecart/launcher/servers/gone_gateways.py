@@ -23,11 +23,11 @@ from pathlib import Path
 from sidecart.chassis.reply_topics import REQUESTERS
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.servers import rabbitmq, valkey
-from sidecart.launcher.servers.addresses import with_login
 from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.topics import PROBE, subscriptions_by_kind
 
 LOOK_SECONDS = 30.0
+BROKER_OF_STREAMS = "redis"
 GONE_SECONDS = 600.0
 """Longer than a gateway takes to move to another node, or to return after a crash."""
 ALIVE = Path("/tmp/looked")
@@ -108,13 +108,13 @@ def watch(remover: Remover, stopped: threading.Event) -> None:
 def chosen(environ: Mapping[str, str]) -> tuple[Broker, str]:
     """Return the broker that the settings name, and its address; raise LaunchError without one.
 
-    AMQP_URL wins, because the settings of a system on RabbitMQ also name the Redis of its records.
+    AMQP_URL wins, because the settings of a system on RabbitMQ also name the Redis of its records,
+    unless BROKER names the other one: the containers have the settings of both.
     """
-    if address := environ.get(rabbitmq.ENV):
+    if (address := environ.get(rabbitmq.ENV)) and environ.get("BROKER") != BROKER_OF_STREAMS:
         return rabbitmq.RabbitMq(), address
-    if address := environ.get(valkey.ENV):
-        name, password = (environ.get(each, "") for each in (valkey.USERNAME, valkey.PASSWORD))
-        return valkey.Valkey(), with_login(address, name, password) if password else address
+    if environ.get(valkey.ENV):
+        return valkey.Valkey(), valkey.address_in(environ)
     raise LaunchError(f"set {rabbitmq.ENV} or {valkey.ENV} to the address of the broker")
 
 
