@@ -21,7 +21,7 @@ def test_each_service_that_consumes_a_topic_is_expected() -> None:
 
 
 def test_the_trimmer_may_trim_every_stream() -> None:
-    """They are the topics, the reply topics and the probes of all replicas; it has no other right."""
+    """They are the topics, reply topics and probes of all replicas; it has no other right."""
     known = {*read_topics(), *every_reply_topic(), *(topic for app_id in app_ids() for topic in probes(app_id))}
     rights = trimmer()
 
