@@ -75,17 +75,27 @@ def wire(mail_settings: settings.Settings, sidecar: HttpSidecar) -> ServiceWirin
         ids = params["ids"].split(",")
         return unfinished(ids, await flows.users_ended(sidecar, ids))
 
+    async def find_unfinished_erasures(params: Mapping[str, str]) -> bytes | None:
+        ids = params["ids"].split(",")
+        return unfinished(ids, await flows.erasures_ended(sidecar, ids))
+
+    async def export(params: Mapping[str, str]) -> bytes | None:
+        return await find_mailbox({"user_id": params["id"]})
+
     async def find_unfinished_orders(params: Mapping[str, str]) -> bytes | None:
         ids = params["ids"].split(",")
         return unfinished(ids, await flows.orders_ended(sidecar, ids))
 
+    declared = service(mail_settings.currency, mail_settings.mails_per_hour)
     mails = Subscription("mailbus", "EmailRequested", mailer.handle)
     return ServiceWiring(
-        [*inbox(service(mail_settings.currency, mail_settings.mails_per_hour), sidecar), mails],
+        [*inbox(declared, sidecar, mailer.erased_users.erase), mails],
         [
             Read("/notification/{user_id}", find_mailbox),
             Read("/unfinished/user/{ids}", find_unfinished_users),
             Read("/unfinished/order/{ids}", find_unfinished_orders),
+            Read("/unfinished/erasure/{ids}", find_unfinished_erasures),
+            Read("/export/user/{id}", export),
         ],
         background_tasks=lambda _dead_letters: mailer.run(),
     )

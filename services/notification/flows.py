@@ -1,6 +1,7 @@
 """Whether flows have ended at this service.
 
-A registration ends with the saved contact; an order ends with its saved data and its settled mail.
+A registration ends with the saved contact, and an erasure with the erased one. An order ends with
+its saved data and its settled mail; that of an erased user has no mail.
 """
 
 from __future__ import annotations
@@ -20,19 +21,33 @@ from sidecart.chassis.store import Store
 
 class _Mailbox(msgspec.Struct):
     contact: msgspec.Raw = msgspec.Raw(b"null")
+    erased: bool = False
+
+
+class _Note(msgspec.Struct):
+    user_id: str
 
 
 async def users_ended(store: Store, user_ids: Sequence[str]) -> list[bool]:
-    """Return, for each user, whether the contact is saved."""
-    values = await store.load_many([f"mailbox:{user_id}" for user_id in user_ids])
-    return [value is not None and _has_contact(value) for value in values]
+    """Return, for each user, whether the contact is saved or erased."""
+    return [bytes(each.contact) != b"null" or each.erased for each in await _mailboxes(store, user_ids)]
+
+
+async def erasures_ended(store: Store, user_ids: Sequence[str]) -> list[bool]:
+    """Return, for each user, whether the contact is erased."""
+    return [each.erased for each in await _mailboxes(store, user_ids)]
 
 
 async def orders_ended(store: Store, order_ids: Sequence[str]) -> list[bool]:
-    """Return, for each order, whether its data is saved and its mail is settled."""
+    """Return, for each order, whether its data is saved, and its mail is settled or has no user."""
     notes = await store.load_many([f"order:{order_id}" for order_id in order_ids])
     mails = await settled_mails(store, order_ids)
-    return [note is not None and order_id in mails for order_id, note in zip(order_ids, notes, strict=True)]
+    found = zip(order_ids, notes, strict=True)
+    user_of = {order_id: msgspec.json.decode(note, type=_Note).user_id for order_id, note in found if note is not None}
+    open_ = [order_id for order_id in user_of if order_id not in mails]
+    erased = await erasures_ended(store, [user_of[order_id] for order_id in open_]) if open_ else []
+    without_user = {order_id for order_id, is_erased in zip(open_, erased, strict=True) if is_erased}
+    return [order_id in user_of and (order_id in mails or order_id in without_user) for order_id in order_ids]
 
 
 async def settled_mails(store: Store, order_ids: Sequence[str]) -> set[str]:
@@ -69,6 +84,10 @@ async def settled_mails(store: Store, order_ids: Sequence[str]) -> set[str]:
     return done | (open_.keys() & listed)
 
 
-def _has_contact(value: bytes) -> bool:
-    mailbox = msgspec.json.decode(msgspec.json.decode(value, type=Record).state, type=_Mailbox | None)
-    return mailbox is not None and bytes(mailbox.contact) != b"null"
+async def _mailboxes(store: Store, user_ids: Sequence[str]) -> list[_Mailbox]:
+    values = await store.load_many([f"mailbox:{user_id}" for user_id in user_ids])
+    return [_Mailbox() if value is None else _mailbox(value) for value in values]
+
+
+def _mailbox(value: bytes) -> _Mailbox:
+    return msgspec.json.decode(msgspec.json.decode(value, type=Record).state, type=_Mailbox | None) or _Mailbox()

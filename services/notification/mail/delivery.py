@@ -82,6 +82,9 @@ class DeliveryAttempt:
 class Fallback(Protocol):
     """The treatment of a mail that the first attempt does not send."""
 
+    async def drops(self, received: Received[EmailRequested], body: bytes) -> bool:
+        """Return whether the mail must not be sent, because its user is erased."""
+
     async def takes(self, received: Received[EmailRequested], body: bytes, notification: Notification) -> bool:
         """Take a mail before its session begins; return False if this event must send it."""
 
@@ -127,6 +130,8 @@ class MailDelivery:
             if await self.is_sent(key, notification, loaded):
                 return
             attempt = self.attempts.get(key)
+            if attempt is None and await self._fallback.drops(received, body):
+                return
             if attempt is None:
                 if self._needs_fallback(notification) and await self._fallback.takes(received, body, notification):
                     return
@@ -152,8 +157,6 @@ class MailDelivery:
             or self.reachability.failures > 0
             or not self.has_room()
         )
-
-    # --- Sessions
 
     def has_room(self) -> bool:
         """Return whether this process may begin one more session."""
@@ -196,8 +199,6 @@ class MailDelivery:
         MAILS[OUTCOME_LABELS.get(outcome, outcome)].inc()
         if outcome != "sent" or self.reachability.failures:
             self.reachability.learn(outcome, attempt.started_at)
-
-    # --- The notification
 
     async def load(self, key: str) -> tuple[Notification, Loaded]:
         """Load a notification; raise PermanentError if there is none."""

@@ -100,7 +100,8 @@ class EventProcessor(Generic[S, E]):
             await self._outbox.perform(entry)
             return
 
-        await self._commit(key, received, step, {**deferred, received.id: entry}, etag)
+        kept = await self._kept(key, deferred, step)
+        await self._commit(key, received, step, {**kept, received.id: entry}, etag)
 
     async def _finish_outbox(self, key: str, record: Record, deferred: Mapping[str, OutboxEntry]) -> set[str]:
         """Finish the entries of earlier saves; return the ids of the entries published now.
@@ -116,6 +117,14 @@ class EventProcessor(Generic[S, E]):
             await self._outbox.finish(key, event_id, entry)
             published.add(event_id)
         return published
+
+    async def _kept(self, key: str, deferred: Mapping[str, OutboxEntry], step: Step[S]) -> Mapping[str, OutboxEntry]:
+        """Return the deferred entries; an erasure finishes them, because they may hold its data."""
+        if step.erased is None:
+            return deferred
+        for event_id, entry in deferred.items():
+            await self._outbox.finish(key, event_id, entry)
+        return {}
 
     def _deferred(self, key: str, record: Record, received: Received[E]) -> dict[str, OutboxEntry]:
         """Return the entries that this round keeps in the outbox; never the entry of this event."""

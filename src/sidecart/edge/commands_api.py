@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 from fastapi import Request, Response
@@ -23,6 +24,7 @@ from sidecart.edge.known_resources import KnownResources
 from sidecart.edge.metrics import LATE_REPLIES
 from sidecart.edge.pending_commands import NotRecorded, PendingCommands
 from sidecart.edge.pending_records import Rejection
+from sidecart.edge.personal_data import ErasureDeclaration
 from sidecart.edge.preferences import DEFAULT, Preference, preference
 from sidecart.edge.problems import Problem, unavailable
 
@@ -68,7 +70,8 @@ class CommandsApi:
             if path not in self.known.paths:
                 await self.known.require(self.application.query_of[creator.location].app_id, path, deadline)
         location = declared.location.format_map(ids)
-        names_owner = caller.id if declared.is_caller and caller is not None else sent[declared.owner]
+        # A caller that is the resource itself owns it. Its id stands for what the body names: an address.
+        names_owner = resource if declared.is_caller else sent[declared.owner]
         own_id = {declared.resource: resource}
         command = build_command(declared.topic, resource, location, sent, own_id, at=now(), owner=names_owner)
         return await self._dispatch(declared, key.sent, preferred, deadline, command, ids)
@@ -161,6 +164,13 @@ class Responses:
         return Problem(status, reason, detail)
 
 
+class Forgets(Protocol):
+    """Forgets what the gateway holds of an erased person."""
+
+    async def forget(self, declared: ErasureDeclaration, person: str) -> None:
+        """Forget a person; raise TransientError."""
+
+
 class Replies:
     """Handles reply events.
 
@@ -175,7 +185,10 @@ class Replies:
         held: HeldRequests,
         pending_commands: PendingCommands,
         known: KnownResources,
+        forgets: Forgets,
     ) -> None:
+        self._forgets = forgets
+        self._erasures = {each.success: each for each in application.erasures}
         self._responses = responses
         self._held = held
         self._pending_commands = pending_commands
@@ -187,7 +200,8 @@ class Replies:
     async def handle(self, topic: str, body: bytes) -> None:
         """Settle the held requests and the pending command that wait for this reply.
 
-        Raise PermanentError for a malformed reply, which changes nothing.
+        Raise PermanentError for a malformed reply, which changes nothing, and TransientError if the
+        data of an erased person is not erased yet.
         """
         envelope = parse(topic, body, self._publishers[topic])
         reply = Reply(topic, envelope.data)
@@ -208,3 +222,6 @@ class Replies:
         command = self._creates_required.get(topic)
         if command is not None and envelope.subject:
             self._known.add(command.location.format(**{command.resource: envelope.subject}))
+        erasure = self._erasures.get(topic)
+        if erasure is not None and envelope.subject:
+            await self._forgets.forget(erasure, envelope.subject)

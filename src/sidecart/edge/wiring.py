@@ -17,6 +17,8 @@ from sidecart.chassis.sidecar import HttpSidecar
 from sidecart.edge.callers import Callers
 from sidecart.edge.commands_api import CommandsApi, Replies, Responses
 from sidecart.edge.declarations import Application
+from sidecart.edge.erasures_api import ErasuresApi, Forgetting
+from sidecart.edge.exports_api import ExportsApi
 from sidecart.edge.flows import Flows
 from sidecart.edge.held_requests import CommandDispatcher, HeldRequests
 from sidecart.edge.issuer_keys import IssuerKeys
@@ -46,6 +48,8 @@ class Wiring:
 
     commands_api: CommandsApi
     queries_api: QueriesApi
+    erasures_api: ErasuresApi
+    exports_api: ExportsApi
     readiness: Readiness
     replies: Replies
     topics_of_replies: Sequence[str]
@@ -85,10 +89,14 @@ class Wiring:
         return cls(
             commands_api=CommandsApi(application, dispatcher, responses, known, sidecar.store, secrets, callers),
             queries_api=QueriesApi(sidecar, pending_commands, reconciler, flows, application.command_paths, callers),
+            erasures_api=ErasuresApi(sidecar, dispatcher, responses, known, callers),
+            exports_api=ExportsApi(sidecar, callers),
             readiness=Readiness(
                 sidecar, probe, pending_commands, journal, publish_watch, secrets, keys, shutdown, application.services
             ),
-            replies=Replies(application, responses, held, pending_commands, known),
+            replies=Replies(
+                application, responses, held, pending_commands, known, Forgetting(pending_commands, known, callers)
+            ),
             topics_of_replies=responses.topics,
             probe=probe,
             held=held,
@@ -159,7 +167,7 @@ def _observe(
     reconciler: Reconciler,
 ) -> None:
     """Declare the metrics, and let the gauges read their values from the components."""
-    declare((command.topic for command in application.commands), flows.by_name)
+    declare((command.topic for command in application.all_commands), flows.by_name)
     HELD.set_function(lambda: held.count)
     PENDING_COMMANDS.set_function(lambda: pending_commands.count)
     UNFINISHED.set_function(lambda: journal.count)

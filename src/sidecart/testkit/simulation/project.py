@@ -73,7 +73,7 @@ class Project:
     @property
     def replies(self) -> dict[str, frozenset[str]]:
         """The replies to each command, by topic."""
-        return {each.topic: frozenset((each.success, each.rejection)) for each in self.application.commands}
+        return {each.topic: frozenset(each.replies) for each in self.application.all_commands}
 
     @classmethod
     def read(cls, given: Mapping[str, SimulatedApp], where: str) -> Project:
