@@ -116,7 +116,7 @@ def step(state: Account | None, secondary: Secondary | None, received: Received[
             opened = BillingAccountCreated(user_id, account.account_id)
             return Step(replace(account, announced=True), outputs=(opened,))
         case UserErased():
-            return Step(replace(account, erased=True), erased={})
+            return Step(account) if account.erased else Step(replace(account, erased=True), erased={})
         case AccountDepositRequested():
             assert not isinstance(secondary, Payment)
             return _deposit(account, secondary, event, received.correlation_id)

@@ -155,9 +155,9 @@ def step(
     event = received.event
     mailbox = state or Mailbox(event.user_id)
     pace = Pace(received.at, mails_per_hour)
-    if mailbox.erased:
-        return Step(mailbox)  # no later event brings a contact, or causes a mail
     match event:
+        case UserErased() | UserCreated() if mailbox.erased:
+            return Step(mailbox)
         case UserErased():
             return Step(replace(mailbox, contact=None, waiting=(), erased=True), erased={})
         case UserCreated(_, email, name):
@@ -196,7 +196,13 @@ def _register_contact(
 def _request_mail(
     mailbox: Mailbox, known: Secondary | None, outcome: OrderOutcome, pace: Pace, currency: Currency
 ) -> Step[Mailbox]:
-    """Request the mail about a finished order, or keep the outcome until the address arrives."""
+    """Request the mail about a finished order, or keep the outcome until the address arrives.
+
+    The order of an erased user gets its record, which shows that the order has ended, and no mail.
+    """
+    if mailbox.erased:
+        ended = _notification(mailbox.user_id, outcome, None)
+        return Step(mailbox, {} if known else {f"notification:{outcome.order_id}": ended})
     if mailbox.contact is None:
         if any(each.order_id == outcome.order_id for each in mailbox.waiting):
             return Step(mailbox)

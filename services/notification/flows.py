@@ -6,7 +6,7 @@ its saved data and its settled mail; that of an erased user has no mail.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -25,7 +25,7 @@ class _Mailbox(msgspec.Struct):
 
 
 class _Note(msgspec.Struct):
-    user_id: str
+    user_id: str = ""
 
 
 async def users_ended(store: Store, user_ids: Sequence[str]) -> list[bool]:
@@ -39,15 +39,25 @@ async def erasures_ended(store: Store, user_ids: Sequence[str]) -> list[bool]:
 
 
 async def orders_ended(store: Store, order_ids: Sequence[str]) -> list[bool]:
-    """Return, for each order, whether its data is saved, and its mail is settled or has no user."""
+    """Return, for each order, whether its data is saved, and its mail is settled.
+
+    The mail of an erased user is settled once it has a record: it is never sent.
+    """
     notes = await store.load_many([f"order:{order_id}" for order_id in order_ids])
     mails = await settled_mails(store, order_ids)
     found = zip(order_ids, notes, strict=True)
     user_of = {order_id: msgspec.json.decode(note, type=_Note).user_id for order_id, note in found if note is not None}
     open_ = [order_id for order_id in user_of if order_id not in mails]
-    erased = await erasures_ended(store, [user_of[order_id] for order_id in open_]) if open_ else []
-    without_user = {order_id for order_id, is_erased in zip(open_, erased, strict=True) if is_erased}
-    return [order_id in user_of and (order_id in mails or order_id in without_user) for order_id in order_ids]
+    mails |= await _mails_of_the_erased(store, {order_id: user_of[order_id] for order_id in open_}) if open_ else set()
+    return [order_id in user_of and order_id in mails for order_id in order_ids]
+
+
+async def _mails_of_the_erased(store: Store, user_of: Mapping[str, str]) -> set[str]:
+    """Return the orders whose users are erased and whose mails have a record."""
+    values = await store.load_many([f"notification:{order_id}" for order_id in user_of])
+    erased = await erasures_ended(store, list(user_of.values()))
+    found = zip(user_of, values, erased, strict=True)
+    return {order_id for order_id, value, is_erased in found if value is not None and is_erased}
 
 
 async def settled_mails(store: Store, order_ids: Sequence[str]) -> set[str]:

@@ -77,7 +77,7 @@ def step(
     """Register the first user of an address, or erase a user; reject every other command."""
     event = received.event
     if isinstance(event, UserEraseRequested):
-        return _erase(state, event)
+        return _erase(state, secondary, event)
     rejection = _rejection(state, secondary, received.correlation_id, event, hash_of(event, keyed_hash))
     if rejection is not None:
         return Step(state, outputs=(rejection,))
@@ -104,8 +104,10 @@ def _rejection(
     return UserCreateRejected(event.user_id, "key_reused" if state.user_id == event.user_id else "email_taken")
 
 
-def _erase(state: Registration | None, event: UserEraseRequested) -> Step[Registration]:
-    """Erase a user, whose address may belong to another one by now; a repetition does the same."""
+def _erase(state: Registration | None, known: User | None, event: UserEraseRequested) -> Step[Registration]:
+    """Erase a user, whose address may belong to another one by now."""
     kept = None if state is None or state.user_id == event.user_id else state
+    if known is not None and known.erased and kept == state:
+        return Step(state, outputs=(UserErased(event.user_id),))
     erased = User(event.user_id, "", "", event.address_hash, erased=True)
     return Step(kept, outputs=(UserErased(event.user_id),), erased={f"user:{event.user_id}": erased})

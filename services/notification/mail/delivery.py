@@ -17,6 +17,7 @@ from typing import Any, Protocol, cast
 import msgspec
 from prometheus_client import Counter, Gauge
 
+from services.notification.age import is_fresh
 from services.notification.domain import Notification
 from services.notification.events import EmailRequested
 from services.notification.mail.mime import mime_message
@@ -82,7 +83,7 @@ class DeliveryAttempt:
 class Fallback(Protocol):
     """The treatment of a mail that the first attempt does not send."""
 
-    async def drops(self, received: Received[EmailRequested], body: bytes) -> bool:
+    async def drops(self, received: Received[EmailRequested]) -> bool:
         """Return whether the mail must not be sent, because its user is erased."""
 
     async def takes(self, received: Received[EmailRequested], body: bytes, notification: Notification) -> bool:
@@ -130,7 +131,7 @@ class MailDelivery:
             if await self.is_sent(key, notification, loaded):
                 return
             attempt = self.attempts.get(key)
-            if attempt is None and await self._fallback.drops(received, body):
+            if attempt is None and not is_fresh(body, self._now()) and await self._fallback.drops(received):
                 return
             if attempt is None:
                 if self._needs_fallback(notification) and await self._fallback.takes(received, body, notification):

@@ -6,28 +6,17 @@ looks at the mailbox afterwards. So one of the two finds the mail.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import msgspec
 
 from services.notification.domain import Mailbox
-from services.notification.events import EmailRequested
 from services.notification.mail.later import hour_of, later_hours, later_ids
 from services.notification.mail.retry_queue import INDEX, MailRetryQueue
-from sidecart.chassis.events import Received
 from sidecart.chassis.paged_index import PAGE_IDS_MAX, PagedIndex
 from sidecart.chassis.record import Record
 from sidecart.chassis.store import Store
-
-FRESH = timedelta(seconds=5)
-"""An event this old may have waited while its user was erased. A younger one is sent without a look
-at the mailbox, which would cost each mail one more read.
-"""
-
-
-class _Event(msgspec.Struct):
-    time: datetime
 
 
 class _Queued(msgspec.Struct):
@@ -37,27 +26,14 @@ class _Queued(msgspec.Struct):
 class ErasedUsers:
     """Tells whether users are erased, and ends their mails in the retry queue."""
 
-    def __init__(self, store: Store, retry_queue: MailRetryQueue, now: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, retry_queue: MailRetryQueue) -> None:
         self._store = store
         self._retry_queue = retry_queue
-        self._now = now
 
     async def has(self, user_id: str) -> bool:
         """Return whether a user is erased; raise TransientError."""
         mailbox = await self._mailbox(user_id)
         return mailbox is not None and mailbox.erased
-
-    async def may_not_get(self, received: Received[EmailRequested], body: bytes) -> bool:
-        """Return whether an event waited so long that its user is erased by now."""
-        return not self._is_fresh(body) and await self.has(received.event.user_id)
-
-    def _is_fresh(self, body: bytes) -> bool:
-        """Return whether an event is fresh; clocks of machines differ in both directions."""
-        try:
-            made_at = msgspec.json.decode(body, type=_Event).time
-        except ValueError:
-            return False
-        return abs(self._now() - (made_at if made_at.tzinfo else made_at.replace(tzinfo=UTC))) < FRESH
 
     async def end_queued(self, order_id: str, user_id: str) -> None:
         """End a mail that was just put into the retry queue if its user is erased."""

@@ -33,7 +33,8 @@ class Step(Generic[S]):
     They may then depend on the event, but not on the state.
 
     A step that erases data has `erased`: the final forms of secondary records, which overwrite what
-    is there. It is empty if only the state loses data, and None if nothing is erased.
+    is there. It is empty if only the state loses data, and None if nothing is erased. A repeated
+    erasure has None: its data is gone already.
     """
 
     state: S | None

@@ -31,7 +31,7 @@ class ExportsApi:
     async def handle(self, declared: ExportDeclaration, request: Request) -> Response:
         """Return the parts of all services; raise Problem 401, 403, 404 or 503.
 
-        A service that knows nothing about the person has the part null.
+        A service that keeps nothing about the person has no part.
         """
         person = str(request.path_params[declared.resource])
         if self.callers is not None:
@@ -43,8 +43,9 @@ class ExportsApi:
         if answers[0].status == 404:
             raise not_found(request.url.path)
         parts = {
-            app_id: msgspec.Raw(answer.body if answer.status == 200 else b"null")
+            app_id: msgspec.Raw(answer.body)
             for app_id, answer in zip(declared.app_ids, answers, strict=True)
+            if answer.status == 200
         }
         return Response(msgspec.json.encode({declared.resource: person, **parts}), media_type="application/json")
 

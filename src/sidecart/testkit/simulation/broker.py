@@ -22,6 +22,8 @@ class Command:
     attempts: int = 0
     replies: set[str] = field(default_factory=set)
     answered: bool = False
+    may_change: bool = False
+    """Whether another command may change the reply: a repetition after an erasure is rejected."""
 
     @property
     def resource(self) -> str:
