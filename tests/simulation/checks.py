@@ -97,10 +97,24 @@ def _erasures(world: World, scenario: Scenario) -> Iterator[str]:
             found = [key for key, (value, _) in store.items() if address in key or address.encode() in value]
             if found:
                 yield f"the address of the erased user {user_id} is in {found} of {app}"
+    yield from _returned(world, scenario)
     for order_id in scenario.order_ids:
         note = secondary(world, "notification", f"order:{order_id}")
         if note is None and (state(world, "order", f"order:{order_id}") or {}).get("status") != "rejected":
             yield f"order {order_id} was not saved by notification"
+
+
+def _returned(world: World, scenario: Scenario) -> Iterator[str]:
+    """No record gets the address again after its erasure, not even for a moment."""
+    erased = set()
+    for app, key, value in world.writes:
+        address = scenario.erased.get(key.partition(":")[2])
+        if address is None or app == "gateway":
+            continue
+        if key in erased and address.encode() in value:
+            yield f"{app} {key} has the address again"
+        if b'"erased":true' in value:
+            erased.add(key)
 
 
 def _mails(world: World, scenario: Scenario) -> Iterator[str]:

@@ -82,6 +82,11 @@ class World:
         return self._stores.by_app
 
     @property
+    def writes(self) -> list[tuple[str, str, bytes]]:
+        """Every write of a record in sequence: app, key and value."""
+        return self._stores.writes
+
+    @property
     def writes_refused(self) -> int:
         """The number of writes that a store refused."""
         return self._stores.writes_refused
@@ -195,7 +200,7 @@ class World:
         self._broker.send(command)
 
     def _new_gateway(self) -> Gateway:
-        return Gateway(self._sidecar_of(GATEWAY), self._flows, self._schedule.clock)
+        return Gateway(self._sidecar_of(GATEWAY), self._flows, self._schedule.clock, self.commands)
 
     def _sidecar_of(self, app: str) -> SimulatedSidecar:
         return SimulatedSidecar(app, self._schedule, self._stores, self._broker, self._wires)
