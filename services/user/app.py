@@ -54,7 +54,9 @@ def wire(sidecar: HttpSidecar) -> ServiceWiring:
 
     async def find_user(params: Mapping[str, str]) -> bytes | None:
         user = await find(params["id"])
-        return None if user is None or user.erased else msgspec.json.encode(UserView(user.user_id, user.email, user.name))
+        return (
+            None if user is None or user.erased else msgspec.json.encode(UserView(user.user_id, user.email, user.name))
+        )
 
     async def find_erasure(params: Mapping[str, str]) -> bytes | None:
         user = await find(params["id"])

@@ -54,9 +54,7 @@ def test_each_service_repeats_its_events(name: str) -> None:
     store = MemorySidecar()
     replay(WIRED[name], store, STORY)
     published_ids = [
-        event["id"]
-        for topic, event in store.published
-        if topic != "UserCreated" or event["subject"] not in erased
+        event["id"] for topic, event in store.published if topic != "UserCreated" or event["subject"] not in erased
     ]
     states = _without_outboxes(store)
     store.published.clear()

@@ -26,7 +26,9 @@ def erase(shopper: Shopper, user: dict[str, Any], **headers: str) -> httpx.Respo
 
 def erased_everywhere(shopper: Shopper, user_id: str) -> bool:
     """Return whether each service has processed the erasure."""
-    found = [shopper.state(app, f"{kind}:{user_id}") for app, kind in (("billing", "account"), ("notification", "mailbox"))]
+    found = [
+        shopper.state(app, f"{kind}:{user_id}") for app, kind in (("billing", "account"), ("notification", "mailbox"))
+    ]
     return all(each.status_code == 200 and each.json()["state"].get("erased") for each in found)
 
 
@@ -75,7 +77,6 @@ def test_an_erasure_is_idempotent_and_final(shopper: Shopper) -> None:
     again = shopper.http.post("/user/register", json={"email": user["email"], "name": "Ann"}, headers=own)
     assert (409, "urn:sidecart:problem:erased") == (again.status_code, again.json()["type"])
     assert 404 == shopper.order(user_id, **own).status_code
-    assert [] == [each for each in shopper.passed(user_id) if each == "UserCreateRejected"][1:]
 
 
 def test_the_address_is_free_for_another_user(shopper: Shopper) -> None:

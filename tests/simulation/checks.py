@@ -86,7 +86,7 @@ def order_user(world: World, order_id: str) -> str:
 
 
 def _erasures(world: World, scenario: Scenario) -> Iterator[str]:
-    """No record of any app holds the address of an erased user, and no service forgot the erasure."""
+    """No record holds the address of an erased user, and no service forgot the erasure."""
     for user_id, address in scenario.erased.items():
         if not (secondary(world, "user", f"user:{user_id}") or {}).get("erased"):
             yield f"user {user_id} is not erased"

@@ -21,6 +21,7 @@ from tests.simulation.shop import SHOP, SIMULATION
 ALL_MUTANTS = {**MUTANTS, **ERASURE_MUTANTS}
 SEEDS = int(os.environ.get("SEEDS", "1000"))
 MUTANT_SEEDS = 300
+UNANNOUNCED = 1289  # a seed whose broker loses a BillingAccountCreated for good; about one in a thousand
 WIPES = Faults(0, 0, 0, vanish=0.1, lost=0, wiped=0.005, duplicate=0)
 REFUSALS = Faults(0, 0, 0, 0, 0, 0, 0, steps=400, refusal_steps=200)
 
@@ -72,7 +73,7 @@ def test_a_broker_that_loses_all_events_again_and_again_loses_no_request() -> No
     An event that no service consumes stays lost; this happens in at least one of the worlds.
     """
     unannounced = 0
-    for seed in range(200):
+    for seed in (*range(200), UNANNOUNCED):
         world, expected = SIMULATION.world(seed, Setup(WIPES))
 
         assert [] == SIMULATION.violations(world, expected), f"seed {seed}"

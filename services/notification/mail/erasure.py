@@ -60,6 +60,8 @@ class ErasedUsers:
 
     async def _mailbox(self, user_id: str) -> Mailbox | None:
         value, _ = await self._store.load(f"mailbox:{user_id}")
-        return None if value is None else msgspec.json.decode(
-            msgspec.json.decode(value, type=Record).state, type=Mailbox | None
+        return (
+            None
+            if value is None
+            else msgspec.json.decode(msgspec.json.decode(value, type=Record).state, type=Mailbox | None)
         )

@@ -162,7 +162,7 @@ class EventProcessor(Generic[S, E]):
 def is_decision(step: Step[Any], state: Any) -> bool:
     """Return whether a step must be saved before its effects become visible.
 
-    Otherwise its outputs repeat the stored state, and the first write of a secondary record wins. An
-    erasure is a decision even if the state stays: its save fails if the erased data arrives now.
+    Otherwise its outputs repeat the stored state, and the first write of a secondary record wins.
+    An erasure is a decision even if the state stays: its save fails if the data arrives right now.
     """
     return step.state != state or step.erased is not None or bool(step.secondaries and step.outputs)

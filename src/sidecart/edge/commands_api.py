@@ -70,7 +70,7 @@ class CommandsApi:
             if path not in self.known.paths:
                 await self.known.require(self.application.query_of[creator.location].app_id, path, deadline)
         location = declared.location.format_map(ids)
-        # A caller that is the resource itself owns it. Its id stands for what the body names: an address.
+        # A caller that is the resource itself owns it. The field of the body may be an address.
         names_owner = resource if declared.is_caller else sent[declared.owner]
         own_id = {declared.resource: resource}
         command = build_command(declared.topic, resource, location, sent, own_id, at=now(), owner=names_owner)

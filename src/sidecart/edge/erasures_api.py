@@ -1,4 +1,4 @@
-"""The DELETE routes: each publishes the command that erases a person, and is held until its reply."""
+"""The DELETE routes: each publishes the command that erases a person, and waits for its reply."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ErasuresApi:
     responses: Responses
     known: KnownResources
     callers: Callers | None
-    """None: every caller may erase everyone (AUTH=off)."""
+    """None: every caller may erase any person (AUTH=off)."""
 
     async def handle(self, declared: ErasureDeclaration, request: Request) -> Response:
         """Erase a person: 200 once the reply has arrived, 202 when pending, or a problem."""
@@ -72,7 +72,7 @@ class ErasuresApi:
         return Response(response.body, 200, headers, "application/json")
 
     async def _body(self, declared: ErasureDeclaration, person: str, path: str, deadline: Deadline) -> dict[str, Any]:
-        """Return the command's data, from the service that has the person; raise Problem 404, 503."""
+        """Return the command's data, from the service of the person; raise Problem 404 or 503."""
         location = declared.location.format_map({declared.resource: person})
         try:
             answer = await self.sidecar.invoke(declared.app_id, location, deadline.share(ASK_SECONDS_MAX))

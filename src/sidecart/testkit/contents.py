@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import psycopg
 import valkey
 from psycopg import sql
@@ -94,9 +95,9 @@ def records(system: System) -> Iterator[tuple[str, bytes]]:
     with psycopg.connect(system.store_address, connect_timeout=3) as connection:
         schemas = connection.execute("SELECT schemaname FROM pg_tables WHERE tablename = 'state'").fetchall()
         for (schema,) in schemas:  # one for each app
-            query = sql.SQL("SELECT key, value::text FROM {}.state").format(sql.Identifier(schema))
+            query = sql.SQL("SELECT key, value FROM {}.state").format(sql.Identifier(schema))
             for key, value in connection.execute(query):
-                yield str(key), str(value).encode()
+                yield str(key), value if isinstance(value, bytes) else msgspec.json.encode(value)
 
 
 def _queues(system: System) -> list[Backlog]:

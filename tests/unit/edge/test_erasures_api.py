@@ -30,7 +30,14 @@ async def erased(gateway: Gateway) -> None:
     gateway.sidecar.was_published.clear()
     command = gateway.sidecar.published[-1][1]["correlationid"]
     data = {"user_id": USER}
-    event = {"id": USER, "type": "UserErased", "correlationid": command, "subject": USER, "source": "user", "data": data}
+    event = {
+        "id": USER,
+        "type": "UserErased",
+        "correlationid": command,
+        "subject": USER,
+        "source": "user",
+        "data": data,
+    }
     answer = await gateway.http.post(
         "/events/replies/UserErased", content=json.dumps(event), headers={"dapr-api-token": "app-token"}
     )

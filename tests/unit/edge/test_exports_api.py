@@ -26,7 +26,9 @@ def test_the_document_has_the_answer_of_each_service() -> None:
     run(scenario)
 
 
-@pytest.mark.parametrize(("app_id", "status", "expected"), [("user", 404, 404), ("user", 500, 503), ("billing", 503, 503)])
+@pytest.mark.parametrize(
+    ("app_id", "status", "expected"), [("user", 404, 404), ("user", 500, 503), ("billing", 503, 503)]
+)
 def test_a_service_that_does_not_answer_is_a_problem(app_id: str, status: int, expected: int) -> None:
     """An export without a part would look complete; an erased person is not there."""
 

@@ -50,8 +50,7 @@ def _allow_head(message: Message) -> None:
     """Add HEAD to the Allow header of a 405 response that allows GET."""
     if message["status"] == 405:
         message["headers"] = [
-            (name, _with_head(value) if name == b"allow" else value)
-            for name, value in message["headers"]
+            (name, _with_head(value) if name == b"allow" else value) for name, value in message["headers"]
         ]
 
 
