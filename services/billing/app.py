@@ -39,7 +39,10 @@ class DepositView(msgspec.Struct, omit_defaults=True):
 
 def wire(sidecar: HttpSidecar) -> ServiceWiring:
     """Return the subscriptions and reads of this service."""
+    return ServiceWiring(inbox(SERVICE, sidecar), [*_resources(sidecar), *_unfinished(sidecar)])
 
+
+def _resources(sidecar: HttpSidecar) -> list[Read]:
     async def find_account(params: Mapping[str, str]) -> bytes | None:
         value, _ = await sidecar.load(f"account:{params['user_id']}")
         if value is None:
@@ -58,6 +61,14 @@ def wire(sidecar: HttpSidecar) -> ServiceWiring:
         deposit = msgspec.json.decode(value, type=DepositView)
         return msgspec.json.encode(deposit) if deposit.user_id == params["user_id"] else None
 
+    return [
+        Read("/account/{user_id}", find_account),
+        Read("/account/{user_id}/deposit/{id}", find_deposit),
+        Read("/export/user/{id}", export),
+    ]
+
+
+def _unfinished(sidecar: HttpSidecar) -> list[Read]:
     async def find_unfinished_users(params: Mapping[str, str]) -> bytes | None:
         ids = params["ids"].split(",")
         return unfinished(ids, [each.announced or each.erased for each in await statuses(ids)])
@@ -70,16 +81,10 @@ def wire(sidecar: HttpSidecar) -> ServiceWiring:
         values = await sidecar.load_many([f"account:{user_id}" for user_id in user_ids])
         return [_Status() if value is None else _status(value) for value in values]
 
-    return ServiceWiring(
-        inbox(SERVICE, sidecar),
-        [
-            Read("/account/{user_id}", find_account),
-            Read("/account/{user_id}/deposit/{id}", find_deposit),
-            Read("/unfinished/user/{ids}", find_unfinished_users),
-            Read("/unfinished/erasure/{ids}", find_unfinished_erasures),
-            Read("/export/user/{id}", export),
-        ],
-    )
+    return [
+        Read("/unfinished/user/{ids}", find_unfinished_users),
+        Read("/unfinished/erasure/{ids}", find_unfinished_erasures),
+    ]
 
 
 def _status(value: bytes) -> _Status:

@@ -3,8 +3,14 @@
 import { caseFold } from "./casefold.js";
 import { emailOf, hashOf, nameOf, uuidOf } from "./fields.js";
 
-/** @typedef {{user_id: string, email: string, name: string}} Registered the data of a registration */
-/** @typedef {{user_id: string, address_hash: string}} Erasure the data of an erasure */
+/**
+ * The data of a registration.
+ * @typedef {{user_id: string, email: string, name: string}} Registered
+ */
+/**
+ * The data of an erasure.
+ * @typedef {{user_id: string, address_hash: string}} Erasure
+ */
 /**
  * The record that answers reads. An erased one has no address and no name.
  * @typedef {Registered & {address_hash?: string, erased?: boolean}} User
@@ -13,7 +19,10 @@ import { emailOf, hashOf, nameOf, uuidOf } from "./fields.js";
  * The state of an address: its user and the id of the command.
  * @typedef {Registered & {command_id: string}} Registration
  */
-/** @typedef {import("./events.js").Input<Registered> | import("./events.js").Input<Erasure>} Event */
+/**
+ * An input of the service.
+ * @typedef {import("./events.js").Input<Registered> | import("./events.js").Input<Erasure>} Event
+ */
 /** @typedef {import("./processor.js").Step<Registration | null>} Step */
 /** @typedef {(text: string) => string} Hash */
 

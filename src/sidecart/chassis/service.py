@@ -87,14 +87,7 @@ class Service(Generic[S, E]):
         Raise TypeError for a module that lacks a definition, LookupError for an input without a
         publisher.
         """
-        lacking = [
-            f"{module.__name__}.{name}"
-            for module, names in ((domain, ("State", "key", "step", "subject")), (events, ("INPUTS",)))
-            for name in names
-            if not hasattr(module, name)
-        ]
-        if lacking:
-            raise TypeError(f"the service lacks {', '.join(lacking)}")
+        _require_definitions(domain, events)
         if publishers is None:
             publishers = read_publishers(Path(str(events.__file__)).parent)
         return cls(
@@ -143,6 +136,17 @@ class Service(Generic[S, E]):
     def secondary_type(self, key: str) -> type[Any]:
         """Return the type of the secondary record with this key."""
         return self.secondaries[key.partition(":")[0]]
+
+
+def _require_definitions(domain: ModuleType, events: ModuleType) -> None:
+    lacking = [
+        f"{module.__name__}.{name}"
+        for module, names in ((domain, ("State", "key", "step", "subject")), (events, ("INPUTS",)))
+        for name in names
+        if not hasattr(module, name)
+    ]
+    if lacking:
+        raise TypeError(f"the service lacks {', '.join(lacking)}")
 
 
 def _never(_event: Any) -> bool:

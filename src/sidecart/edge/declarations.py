@@ -8,7 +8,7 @@ OpenAPI and AsyncAPI documents, the subscriptions, readiness and the metrics fol
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -16,29 +16,10 @@ from typing import Literal
 import msgspec
 from pydantic import BaseModel
 
+from sidecart.edge.flow_declaration import FlowDeclaration as FlowDeclaration  # gateways import all from here
 from sidecart.edge.personal_data import ErasureDeclaration, ExportDeclaration
 
 PARAMETER = re.compile(r"\{(\w+)\}")
-
-
-def _never(_body: bytes) -> bool:
-    return False
-
-
-@dataclass(frozen=True, slots=True)
-class FlowDeclaration:
-    """A flow that goes on after the reply, and is checked until it has ended.
-
-    `owner` is the app-id of the service that has the created resource. Its answer has all fields of
-    the command's body, so the command can be built again. `ends_at` are the app-ids of the services
-    that answer `/unfinished/<name>/<ids>` (WIRE.md, section 12). `is_pending` returns True if the
-    owner's answer shows that the flow has not ended.
-    """
-
-    name: str
-    owner: str
-    ends_at: tuple[str, ...]
-    is_pending: Callable[[bytes], bool] = _never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import msgspec
 from pydantic import BaseModel
 
-if TYPE_CHECKING:  # that module has the application, with these declarations
-    from sidecart.edge.declarations import FlowDeclaration
+from sidecart.edge.flow_declaration import FlowDeclaration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

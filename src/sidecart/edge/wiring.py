@@ -76,13 +76,12 @@ class Wiring:
         own: Settings,
     ) -> Wiring:
         """Create all components of an application's gateway for a sidecar."""
-        pod_name = own.pod_name
-        publish_watch = PublishWatch(sidecar, probe)
+        pod_name, publish_watch = own.pod_name, PublishWatch(sidecar, probe)
         held, pending_commands = HeldRequests(), PendingCommands(sidecar, pod_name, now)
         responses, flows = Responses(application), Flows(application)
         known, secrets = KnownResources(sidecar, pending_commands), KeySecrets(sidecar, now)
         keys, callers = _callers(own)
-        journal = Journal(sidecar, pod_name, now)
+        journal, forgetting = Journal(sidecar, pod_name, now), Forgetting(pending_commands, known, callers)
         reconciler = Reconciler(sidecar, journal, pending_commands, flows, now, sidecar.publish)
         dispatcher = CommandDispatcher(sidecar, held, pending_commands, journal, application.rejections)
         _observe(application, flows, held, pending_commands, journal, reconciler)
@@ -94,9 +93,7 @@ class Wiring:
             readiness=Readiness(
                 sidecar, probe, pending_commands, journal, publish_watch, secrets, keys, shutdown, application.services
             ),
-            replies=Replies(
-                application, responses, held, pending_commands, known, Forgetting(pending_commands, known, callers)
-            ),
+            replies=Replies(application, responses, held, pending_commands, known, forgetting),
             topics_of_replies=responses.topics,
             probe=probe,
             held=held,
