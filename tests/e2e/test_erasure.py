@@ -58,6 +58,7 @@ def test_an_erased_user_leaves_no_address(shopper: Shopper) -> None:
     assert [] == http_problems("erased", answer.json())
     wait_until_erased(shopper, user_id)
     shopper.until(lambda: with_address(shopper, email) == [], "records without the address")
+    assert [] == [log.name for log in shopper.shop.logs.glob("*.log") if email.encode() in log.read_bytes()]
     operator = shopper.caller("operator@example.com", roles=("operator",))
     assert TEA_CENTS == shopper.http.get(f"/account/{user_id}", headers=operator).json()["balance_cents"]
     assert "paid" == shopper.http.get(f"/order/{order_id}", headers=operator).json()["status"]

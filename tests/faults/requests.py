@@ -23,7 +23,7 @@ class ShopRequests:
     users: int = 20
     order_share: float = 0.80
     deposit_share: float = 0.15
-    leaver_share: float = 0.02
+    leaver_share: float = 0.04
     user_ids: list[str] = field(default_factory=list)
     leaver_ids: list[str] = field(default_factory=list)
 

@@ -184,6 +184,21 @@ test("a user is read; an unknown id or an invalid UUID is a 404 with {}", async 
   assert.deepEqual([unknown.status, await unknown.json()], [404, {}]);
 });
 
+test("an erased user is a 404, and its erasure can be read", async (context) => {
+  const { fake, call, post } = await shop(context);
+  const erase = example("UserEraseRequested", "typical");
+  await post(bytes(example("UserCreateRequested", "to_be_erased")));
+  assert.equal((await call(`/export/user/${erase.data.user_id}`)).status, 200);
+
+  assert.equal((await post(bytes(erase), "/events/inbox/UserEraseRequested")).status, 200);
+
+  assert.equal((await call(`/user/${erase.data.user_id}`)).status, 404);
+  assert.equal((await call(`/export/user/${erase.data.user_id}`)).status, 404);
+  assert.deepEqual(await (await call(`/erasure/${erase.data.user_id}`)).json(), erase.data);
+  assert.equal((await call(`/erasure/${REQUEST.data.user_id}`)).status, 404);
+  assert.equal(fake.published.at(-1).type, "UserErased");
+});
+
 test("with an unreachable store reads and /healthz answer 503 until a write and a read succeed", async (context) => {
   const { fake, call } = await shop(context);
   const user = `/user/${REQUEST.data.user_id}`;

@@ -10,6 +10,8 @@ and the process may crash between any two lines. One record per aggregate makes 
   everything can be repeated, by any process that loads the outbox: secondary records are inserted,
   and outputs have ids that follow from the event's id.
 - **The outbox is finished before the next decision**, because the next save drops it.
+- **An erasure keeps nothing of before.** The save has no earlier entry, and the erased forms of
+  secondary records overwrite what is there. A late insert keeps them.
 - **A repeated event gives the same outputs again**, from the outbox or from the state. The broker
   may have lost them together with the acknowledgment, and nothing else would publish them.
 
