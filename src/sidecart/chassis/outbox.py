@@ -1,15 +1,17 @@
 """The work that follows a save: secondary records to insert and events to publish.
 
-All of it may be repeated: an insert keeps what is there, and a repeated event has the same id.
+All of it may be repeated: an insert keeps what is there, a repeated event has the same id, and the
+form of an erased record is final.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Generic, Protocol, TypeVar
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -17,7 +19,7 @@ from sidecart.chassis.events import Received, timestamp
 from sidecart.chassis.record import OutboxEntry, Record
 from sidecart.chassis.reply_topics import reply_topic
 from sidecart.chassis.service import Service, Step
-from sidecart.chassis.store import Store
+from sidecart.chassis.store import Store, update
 
 S = TypeVar("S")
 E = TypeVar("E")
@@ -50,8 +52,8 @@ class Outbox(Generic[S, E]):
     def entry(self, step: Step[S], received: Received[E]) -> OutboxEntry:
         """Return the work of a step, with ids that are the same at every repetition."""
         outputs = [msgspec.Raw(msgspec.json.encode(each)) for each in self._service.outputs(step, received)]
-        secondaries = {key: msgspec.Raw(msgspec.json.encode(secondary)) for key, secondary in step.secondaries.items()}
-        return OutboxEntry(secondaries, outputs, self.writer, timestamp(self._now()))
+        erased = _encoded(step.erased) if step.erased else msgspec.UNSET
+        return OutboxEntry(_encoded(step.secondaries), outputs, self.writer, timestamp(self._now()), erased)
 
     def unfinished(self, key: str, record: Record) -> dict[str, OutboxEntry]:
         """Return the entries of a record that this process does not know to be finished."""
@@ -74,9 +76,12 @@ class Outbox(Generic[S, E]):
         await self.publish(entry)
 
     async def write_secondaries(self, entry: OutboxEntry) -> None:
-        """Insert the secondary records; one that exists stays."""
+        """Insert the secondary records, where one that exists stays; overwrite the erased ones."""
         for secondary_key, secondary in entry.secondaries.items():
             await self.sidecar.insert(secondary_key, bytes(secondary))
+        if entry.erased is not msgspec.UNSET:
+            for erased_key, form in entry.erased.items():
+                await update(self.sidecar, erased_key, partial(_erase, bytes(form)))
 
     async def publish(self, entry: OutboxEntry) -> None:
         """Publish all outputs, and the copies for the requester, concurrently.
@@ -99,3 +104,13 @@ class Outbox(Generic[S, E]):
         if read.replyto and read.type in self._service.replies:
             return read.type, reply_topic(read.replyto, self._service.name)
         return (read.type,)
+
+
+def _encoded(records: Mapping[str, Any]) -> dict[str, msgspec.Raw]:
+    return {key: msgspec.Raw(msgspec.json.encode(record)) for key, record in records.items()}
+
+
+def _erase(form: bytes, value: bytes | None) -> tuple[bytes | None, None]:
+    """Replace a record by its final form; the store may have changed the form's bytes."""
+    is_erased = value is not None and msgspec.json.decode(value) == msgspec.json.decode(form)
+    return (None if is_erased else form), None

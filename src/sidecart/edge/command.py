@@ -42,6 +42,8 @@ class Command:
     event: bytes
     owner: str = ""
     """The id of the caller who may read the resource, or what the body names as its owner."""
+    flow: str = ""
+    """The id of the flow that the command starts; empty for that of the resource."""
 
     @property
     def resource(self) -> str:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import msgspec
 from fastapi import Request, Response
@@ -27,6 +28,7 @@ from sidecart.edge.known_resources import KnownResources
 from sidecart.edge.metrics import LATE_REPLIES
 from sidecart.edge.pending_commands import NotRecorded, PendingCommands
 from sidecart.edge.pending_records import Rejection
+from sidecart.edge.personal_data import ErasureDeclaration
 from sidecart.edge.preferences import DEFAULT, Preference, preference
 from sidecart.edge.problems import Problem, unavailable
 
@@ -74,7 +76,8 @@ class CommandsApi:
             if path not in self.known.paths:
                 await self.known.require(self.application.query_of[creator.location].app_id, path, deadline)
         location = declared.location.format_map(ids)
-        names_owner = caller.id if declared.is_caller and caller is not None else sent[declared.owner]
+        # A caller that is the resource itself owns it. The field of the body may be an address.
+        names_owner = resource if declared.is_caller else sent[declared.owner]
         own_id = {declared.resource: resource}
         command = build_command(
             declared.topic, resource, location, sent, own_id, at=now(), owner=names_owner, reply_to=self.reply_to
@@ -169,6 +172,13 @@ class Responses:
         return Problem(status, reason, detail)
 
 
+class Forgets(Protocol):
+    """Forgets what the gateway holds of an erased person."""
+
+    async def forget(self, declared: ErasureDeclaration, person: str) -> None:
+        """Forget a person; raise TransientError."""
+
+
 class Replies:
     """Handles reply events.
 
@@ -183,7 +193,10 @@ class Replies:
         held: HeldRequests,
         pending_commands: PendingCommands,
         known: KnownResources,
+        forgets: Forgets,
     ) -> None:
+        self._forgets = forgets
+        self._erasures = {each.success: each for each in application.erasures}
         self._responses = responses
         self._held = held
         self._pending_commands = pending_commands
@@ -211,15 +224,16 @@ class Replies:
     async def handle(self, topic: str, body: bytes) -> None:
         """Settle the held requests and the pending command that wait for this reply.
 
-        Raise PermanentError for a malformed reply, which changes nothing.
+        Raise PermanentError for a malformed reply, which changes nothing, and TransientError if the
+        data of an erased person is not erased yet.
         """
-        self._settle(parse(topic, body, self._publishers[topic]))
+        await self._settle(parse(topic, body, self._publishers[topic]))
 
     async def _handle_addressed(self, topic: str, publisher: str, types: Set[str], body: bytes) -> None:
         """Settle as `handle` does; the event's type tells which reply it is."""
-        self._settle(parse(topic, body, publisher, types))
+        await self._settle(parse(topic, body, publisher, types))
 
-    def _settle(self, envelope: Envelope) -> None:
+    async def _settle(self, envelope: Envelope) -> None:
         topic = envelope.type
         reply = Reply(topic, envelope.data)
         is_pending = envelope.correlationid in self._pending_commands.resource_of
@@ -239,3 +253,6 @@ class Replies:
         command = self._creates_required.get(topic)
         if command is not None and envelope.subject:
             self._known.add(command.location.format(**{command.resource: envelope.subject}))
+        erasure = self._erasures.get(topic)
+        if erasure is not None and envelope.subject:
+            await self._forgets.forget(erasure, envelope.subject)

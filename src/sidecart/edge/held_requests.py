@@ -128,7 +128,7 @@ class CommandDispatcher:
         """
         if starts is None:
             return await self._hold(command, deadline)
-        flow, is_new = self._journal.add(starts.name, command.resource)
+        flow, is_new = self._journal.add(starts.name, command.flow or command.resource)
         try:
             reply = await self._hold(command, deadline)
         except Problem:  # the command was not sent, or it was rejected

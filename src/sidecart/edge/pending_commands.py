@@ -146,6 +146,12 @@ class PendingCommands:
             self.window.discard(resource)
             self.tracking.plan(resource, tracked, 0)
 
+    async def erase(self, resource: str) -> None:
+        """Erase the record of a resource; the worker then forgets its commands."""
+        await self.records.erase(resource)
+        if (tracked := self.tracking.open.get(resource)) is not None:
+            self.tracking.plan(resource, tracked, 0)
+
     def adopt(self, resource: str, record: PendingRecord) -> None:
         """Track the commands of a record that no replica seems to process.
 

@@ -17,6 +17,8 @@ from sidecart.chassis.sidecar import HttpSidecar
 from sidecart.edge.callers import Callers
 from sidecart.edge.commands_api import CommandsApi, Replies, Responses
 from sidecart.edge.declarations import Application
+from sidecart.edge.erasures_api import ErasuresApi, Forgetting
+from sidecart.edge.exports_api import ExportsApi
 from sidecart.edge.flows import Flows
 from sidecart.edge.held_requests import CommandDispatcher, HeldRequests
 from sidecart.edge.issuer_keys import IssuerKeys
@@ -47,6 +49,8 @@ class Wiring:
 
     commands_api: CommandsApi
     queries_api: QueriesApi
+    erasures_api: ErasuresApi
+    exports_api: ExportsApi
     readiness: Readiness
     topics_of_replies: Mapping[str, Handler]
     probe: LoopbackProbe
@@ -78,7 +82,7 @@ class Wiring:
         responses, flows = Responses(application), Flows(application)
         known, secrets = KnownResources(sidecar, pending_commands), KeySecrets(sidecar, now)
         keys, callers = _callers(own)
-        journal = Journal(sidecar, own.pod_name, now)
+        journal, forgetting = Journal(sidecar, own.pod_name, now), Forgetting(pending_commands, known, callers)
         reconciler = Reconciler(sidecar, journal, pending_commands, flows, now, publish)
         dispatcher = CommandDispatcher(sidecar, held, pending_commands, journal, application.rejections)
         _observe(application, flows, held, pending_commands, journal, reconciler)
@@ -87,10 +91,14 @@ class Wiring:
                 application, dispatcher, responses, known, sidecar.store, secrets, callers, own.reply_to
             ),
             queries_api=QueriesApi(sidecar, pending_commands, reconciler, flows, application.command_paths, callers),
+            erasures_api=ErasuresApi(sidecar, dispatcher, responses, known, callers, own.reply_to),
+            exports_api=ExportsApi(sidecar, callers),
             readiness=Readiness(
                 sidecar, probe, pending_commands, journal, publish_watch, secrets, keys, shutdown, application.services
             ),
-            topics_of_replies=Replies(application, responses, held, pending_commands, known).handlers(own.reply_to),
+            topics_of_replies=Replies(application, responses, held, pending_commands, known, forgetting).handlers(
+                own.reply_to
+            ),
             probe=probe,
             held=held,
             pending_commands=pending_commands,
@@ -159,7 +167,7 @@ def _observe(
     reconciler: Reconciler,
 ) -> None:
     """Declare the metrics, and let the gauges read their values from the components."""
-    declare((command.topic for command in application.commands), flows.by_name)
+    declare((command.topic for command in application.all_commands), flows.by_name)
     HELD.set_function(lambda: held.count)
     PENDING_COMMANDS.set_function(lambda: pending_commands.count)
     UNFINISHED.set_function(lambda: journal.count)

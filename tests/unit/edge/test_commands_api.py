@@ -10,6 +10,7 @@ from gateway.app import SHOP
 from sidecart.chassis.errors import PermanentError
 from sidecart.chassis.events import now
 from sidecart.edge.commands_api import Replies, Responses
+from sidecart.edge.erasures_api import Forgetting
 from sidecart.edge.held_requests import HeldRequests
 from sidecart.edge.known_resources import KnownResources
 from sidecart.edge.pending_commands import PendingCommands
@@ -27,7 +28,9 @@ class Gateway:
         pending_commands = PendingCommands(sidecar, "gateway-3", now)
         self.held = HeldRequests()
         known = KnownResources(sidecar, pending_commands)
-        self.handlers = Replies(SHOP, Responses(SHOP), self.held, pending_commands, known).handlers(reply_to)
+        forgetting = Forgetting(pending_commands, known, None)
+        replies = Replies(SHOP, Responses(SHOP), self.held, pending_commands, known, forgetting)
+        self.handlers = replies.handlers(reply_to)
 
     def receive(self, topic: str, event: Mapping[str, object]) -> str | None:
         """Hold a request, deliver an event on a topic, and return the type of the reply."""

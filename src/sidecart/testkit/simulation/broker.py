@@ -25,6 +25,10 @@ class Command:
     answered: bool = False
     is_accepted: bool = False
     """The caller got a 202; the gateways carry on."""
+    pending_under: str = ""
+    """The id of its pending record."""
+    may_change: bool = False
+    """Whether another command may change the reply: a repetition after an erasure is rejected."""
 
     @property
     def resource(self) -> str:

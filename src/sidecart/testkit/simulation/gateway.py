@@ -5,26 +5,52 @@ A crash loses the memory. Callers wait at a gateway, and its replies come throug
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from datetime import datetime
 from typing import cast
 
+import msgspec
+
 from sidecart.chassis.sidecar import HttpSidecar
 from sidecart.edge import command as edge
+from sidecart.edge.command import resource_of
 from sidecart.edge.commands_api import Replies, Responses
 from sidecart.edge.declarations import Application
+from sidecart.edge.erasures_api import Forgetting
 from sidecart.edge.flows import Flows
 from sidecart.edge.held_requests import HeldRequests
 from sidecart.edge.journal import Flow, Journal
 from sidecart.edge.journal_recovery import adopt_from_lost, resume, tidy
 from sidecart.edge.known_resources import KnownResources
 from sidecart.edge.pending_commands import NotRecorded, PendingCommands
+from sidecart.edge.pending_records import PendingCommand, PendingRecord
 from sidecart.edge.pending_worker import PendingWorker, republisher
 from sidecart.edge.reconciler import Reconciler
 from sidecart.edge.replicas import Replicas
 from sidecart.testkit.simulation.broker import Command
 from sidecart.testkit.simulation.sidecar import SimulatedSidecar
+
+
+class UnansweredCommands(PendingCommands):
+    """Pending commands that need no records: a command without an answer is pending."""
+
+    def __init__(
+        self, sidecar: HttpSidecar, name: str, clock: Callable[[], datetime], commands: Sequence[Command]
+    ) -> None:
+        super().__init__(sidecar, name, clock)
+        self._clock = clock
+        self._commands = commands
+
+    async def find(self, location: str) -> PendingRecord | None:
+        """Return a record of the commands of a location that have no answer, or None."""
+        resource = resource_of(location)
+        unanswered = [
+            PendingCommand(each.id, each.topic, msgspec.Raw(each.body))
+            for each in self._commands
+            if each.resource == resource and each.attempts and not (each.answered or each.is_accepted)
+        ]
+        return PendingRecord(location, self._clock(), unanswered) if unanswered else await super().find(location)
 
 
 class Gateway:
@@ -37,19 +63,23 @@ class Gateway:
         application: Application,
         clock: Callable[[], datetime],
         reply_to: str,
+        commands: Sequence[Command],
     ) -> None:
         sidecar = cast(HttpSidecar, simulated)
         flows, self.name, self.reply_to = Flows(application), name, reply_to
-        self.journal, self.pending = Journal(sidecar, name, clock), PendingCommands(sidecar, name, clock)
+        self.journal, self.pending = Journal(sidecar, name, clock), UnansweredCommands(sidecar, name, clock, commands)
         publish = republisher(sidecar, reply_to)
         self.reconciler = Reconciler(sidecar, self.journal, self.pending, flows, clock, publish)
         self._replicas = Replicas(sidecar, name, clock)
         self._worker = PendingWorker(self.pending, publish, self._replicas)
         self._held, self._waits = HeldRequests(), dict[str, ExitStack]()
         known = KnownResources(sidecar, self.pending)
-        self.handlers = Replies(application, Responses(application), self._held, self.pending, known).handlers(reply_to)
+        forgetting = Forgetting(self.pending, known, None)
+        replies = Replies(application, Responses(application), self._held, self.pending, known, forgetting)
+        self.handlers = replies.handlers(reply_to)
         """The topics that it reads, each with its handler."""
         self._kinds = flows.by_topic
+        self._erasures = {each.topic for each in application.erasures}
         self._flows: dict[str, Flow] = {}  # by command id
         self._arrived: set[str] = set()
         self._settled: set[str] = set()
@@ -105,7 +135,10 @@ class Gateway:
             return
         event = command.addressed_to(self.reply_to)
         with suppress(NotRecorded):  # a 503: the caller repeats it
-            await self.pending.add(edge.Command(command.id, command.topic, f"/{command.resource}", event))
+            # An erasure has a record of its own, because it erases that of its resource.
+            command.pending_under = command.id if command.topic in self._erasures else command.resource
+            location = f"/{command.pending_under}"
+            await self.pending.add(edge.Command(command.id, command.topic, location, event))
             command.is_accepted = self._has_written(command)
 
     def _has_written(self, command: Command) -> bool:

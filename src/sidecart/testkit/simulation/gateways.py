@@ -23,19 +23,26 @@ class Gateways:
     """The gateways that run; each may restart, and all but one may be removed."""
 
     def __init__(
-        self, seed: int, application: Application, schedule: Schedule, sidecar_of: Callable[[str], SimulatedSidecar]
+        self,
+        seed: int,
+        application: Application,
+        schedule: Schedule,
+        sidecar_of: Callable[[str], SimulatedSidecar],
+        commands: Sequence[Command],
     ) -> None:
         names = REQUESTERS[: GATEWAYS[seed % len(GATEWAYS)]]
         self._is_addressed = len(names) > 1
         self._application = application
         self._schedule = schedule
         self._sidecar_of = sidecar_of
+        self._commands = commands
         self.running = {name: self._new(name) for name in names}
         """The gateways by pod name."""
 
     def _new(self, name: str) -> Gateway:
         address = name if self._is_addressed else ""
-        return Gateway(name, self._sidecar_of(GATEWAY), self._application, self._schedule.clock, address)
+        sidecar, clock = self._sidecar_of(GATEWAY), self._schedule.clock
+        return Gateway(name, sidecar, self._application, clock, address, self._commands)
 
     def readers_of(self, topic: str) -> list[str]:
         """Return the gateways that read a topic."""
@@ -74,7 +81,7 @@ class Gateways:
 
 
 def is_settled(command: Command, records: Records) -> bool:
-    """Return whether the pending record of an accepted command has an outcome."""
-    value, _ = records[f"pending:{command.resource}"]
+    """Return whether the pending record of an accepted command has an outcome, or was erased."""
+    value, _ = records[f"pending:{command.pending_under}"]
     outcomes = {each["id"]: each["outcome"] for each in msgspec.json.decode(value)["commands"]}
-    return bool(outcomes[command.id] != "pending")
+    return bool(outcomes.get(command.id) != "pending")

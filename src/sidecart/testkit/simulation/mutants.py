@@ -7,6 +7,7 @@ needed or not tested.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -152,6 +153,21 @@ class CopyBeforeSave(EventProcessor[Any, Any]):
         await super()._attempt(key, received)
 
 
+class ErasureKeepsDeferred(SpeculativeProcessor[Any, Any]):
+    """Keeps deferred entries in the outbox when a step erases data."""
+
+    async def _kept(self, key: str, deferred: Mapping[str, OutboxEntry], step: Step[Any]) -> Mapping[str, OutboxEntry]:
+        return deferred
+
+
+class ErasureLeavesSecondaries(SpeculativeProcessor[Any, Any]):
+    """Erases the state, and not the secondary records."""
+
+    def _decide(self, state: Any, secondary: Any, received: Received[Any]) -> Step[Any]:
+        step = super()._decide(state, secondary, received)
+        return step if step.erased is None else replace(step, erased={})
+
+
 def without_reconciler(make_processor: MakeProcessor = SpeculativeProcessor, honours_etags: bool = True) -> Setup:
     """Return a setup whose services repair all faults themselves.
 
@@ -174,6 +190,8 @@ MUTANTS: Mapping[str, Setup] = {
     "a repeated command answers its first requester": without_reconciler(AnswersFirstRequester),
     "the copy is published before the save": without_reconciler(CopyBeforeSave),
     "no take-over of a gateway that is gone": Setup(takes_over=False),
+    "an erasure keeps the outputs of other entries": without_reconciler(ErasureKeepsDeferred),
+    "an erasure leaves the secondary records": without_reconciler(ErasureLeavesSecondaries),
     "no reconciler": Setup(heals=False),
     "a request is answered before the journal has it": Setup(journals=False),
 }

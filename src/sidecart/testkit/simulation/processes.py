@@ -41,6 +41,8 @@ class Replica:
             await self.parts.handlers[topic](body)
         else:
             await self.processor.process(topic, body)
+            if topic in self.parts.after:
+                await self.parts.after[topic](body)
 
 
 class Processes:

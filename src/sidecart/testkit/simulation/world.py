@@ -75,7 +75,7 @@ class World:
         self._wires = {name: app.program.wire for name, app in project.apps.items()}
         # Callers repeat answered commands, or leave all repair to the project.
         self._repeats = seed // 4 % 2 == 0
-        self._gateways = Gateways(seed, project.application, self._schedule, self._sidecar_of)
+        self._gateways = Gateways(seed, project.application, self._schedule, self._sidecar_of, commands)
         self._broker.gateways_of = self._gateways.readers_of
         self._processes = Processes(
             project,
@@ -91,6 +91,11 @@ class World:
     def stores(self) -> dict[str, dict[str, tuple[bytes, int]]]:
         """The records of each app by key, each with its version."""
         return self._stores.by_app
+
+    @property
+    def writes(self) -> list[tuple[str, str, bytes]]:
+        """Every write of a record in sequence: app, key and value."""
+        return self._stores.writes
 
     @property
     def writes_refused(self) -> int:
