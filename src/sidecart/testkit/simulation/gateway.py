@@ -84,6 +84,9 @@ class Gateway:
         self._arrived: set[str] = set()
         self._settled: set[str] = set()
         self._seen: dict[str, int] = {}
+        self._clock = clock
+        self.worked_at: datetime | None = None
+        """When its latest complete round of background tasks ended."""
 
     async def handle(self, topic: str, body: bytes) -> None:
         """Handle a reply."""
@@ -101,6 +104,7 @@ class Gateway:
             await adopt_from_lost(self.journal, self._replicas, self._seen)
             self._settled = await self._worker.adopt_from_lost(self._settled)
         await self._work_on_pending()
+        self.worked_at = self._clock()
 
     async def _work_on_pending(self) -> None:
         """Work on each pending command, whenever it is due."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 
 import msgspec
 
 from sidecart.chassis.reply_topics import REQUESTERS
 from sidecart.edge.declarations import Application
+from sidecart.edge.replicas import BEAT_SECONDS, LOST_SECONDS
 from sidecart.launcher.topics import GATEWAY
 from sidecart.testkit.simulation.broker import Command
 from sidecart.testkit.simulation.gateway import Gateway
@@ -17,6 +19,7 @@ from sidecart.testkit.simulation.stores import Records
 
 GATEWAYS = (1, 2, 3)
 """How many gateways a seed has, in turn."""
+GONE = timedelta(seconds=LOST_SECONDS + BEAT_SECONDS)
 
 
 class Gateways:
@@ -36,6 +39,7 @@ class Gateways:
         self._schedule = schedule
         self._sidecar_of = sidecar_of
         self._commands = commands
+        self._last_removal: datetime | None = None
         self.running = {name: self._new(name) for name in names}
         """The gateways by pod name."""
 
@@ -62,6 +66,7 @@ class Gateways:
             self.restart(gateway)
         else:
             del self.running[gateway.name]
+            self._last_removal = self._schedule.now
 
     def answer(self, commands: Sequence[Command], *, journals: bool) -> None:
         """Answer each caller whose reply has arrived where it waits; a crash undoes no answer."""
@@ -75,9 +80,16 @@ class Gateways:
         """Return whether no flow and no pending command of an accepted request is unfinished."""
         return (
             all(gateway.journal.resumed and not gateway.journal.count for gateway in self.running.values())
+            and all(self._knows_removals(gateway) for gateway in self.running.values())
             and all(is_settled(command, records) for command in commands if command.is_accepted)
             and not any(gateway.pending.count for gateway in self.running.values())
         )
+
+    def _knows_removals(self, gateway: Gateway) -> bool:
+        """Return whether a gateway has worked since those that were removed count as gone."""
+        if self._last_removal is None:
+            return True
+        return gateway.worked_at is not None and gateway.worked_at > self._last_removal + GONE
 
 
 def is_settled(command: Command, records: Records) -> bool:
