@@ -88,7 +88,8 @@ class PendingCommands:
         if command.resource not in self.tracking.open and self.tracking.is_full:
             raise NotRecorded(f"{len(self.tracking.open)} commands are pending")
         tracked = self.tracking.track(command.resource, command.id)
-        if command.id in tracked.recorded:
+        # The worker finds a record whose write to the index failed or is under way.
+        if command.id in tracked.recorded and self.index.is_written(command.resource):
             return PendingCommand(command.id, command.topic, msgspec.Raw(command.event))
         tracked.expedited_at = asyncio.get_running_loop().time()
         tracked.busy += 1

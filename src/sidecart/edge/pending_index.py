@@ -33,7 +33,7 @@ class _PageRecord(msgspec.Struct):
 @dataclass(slots=True)
 class _Page:
     key: str
-    ids: dict[str, None] = field(default_factory=dict)  # ordered by acceptance
+    ids: dict[str, int] = field(default_factory=dict)  # ordered by acceptance; the version that adds each
     version: int = 0  # incremented by each change
     written: int = 0  # the version in the store
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -55,7 +55,7 @@ class PendingIndex:
         values = await self._store.load_many([page.key for page in self._pages])
         for page, value in zip(self._pages, values, strict=True):
             for resource in () if value is None else msgspec.json.decode(value, type=_PageRecord).ids:
-                page.ids[resource] = None
+                page.ids[resource] = 0
                 self._page_of[resource] = page
         return list(self._page_of)
 
@@ -81,10 +81,15 @@ class PendingIndex:
         """Return once the store has the id; raise IndexFull or TransientError."""
         page = self._page_of.get(resource) or self._with_room()
         if resource not in page.ids:
-            page.ids[resource] = None
             page.version += 1
+            page.ids[resource] = page.version
             self._page_of[resource] = page
         await self._write(page, page.version)
+
+    def is_written(self, resource: str) -> bool:
+        """Return whether the store has the id."""
+        page = self._page_of.get(resource)
+        return page is not None and page.ids[resource] <= page.written
 
     def discard(self, resource: str) -> None:
         """Remove an id; the next write of its page removes it from the store."""

@@ -274,6 +274,27 @@ def test_an_adopted_command_names_the_replica_that_adopts_it() -> None:
     assert [{"id": "c-1", "replyto": "gateway-1"}, {"id": "c-1"}] == published
 
 
+def test_a_command_is_recorded_once_the_index_has_it() -> None:
+    """The worker finds the record of a command whose write to the index failed."""
+
+    def refuse_page(key: str) -> None:
+        if key == PAGE:
+            raise SidecarUnavailable("unreachable")
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        async with replica(sidecar) as pending_commands:
+            sidecar.before_save = refuse_page
+            with pytest.raises(NotRecorded):
+                await pending_commands.add(COMMAND)
+            await until(lambda: "c-1" in pending_commands.tracking.open["o-1"].recorded)
+            with pytest.raises(NotRecorded):
+                await pending_commands.add(COMMAND)
+            sidecar.before_save = lambda _key: None
+            await pending_commands.add(COMMAND)
+
+    assert {"ids": ["o-1"]} == play(scenario).read(PAGE)
+
+
 def test_a_reply_during_the_write_of_the_pending_command_is_not_lost() -> None:
     """The outcome is written after the command."""
 
