@@ -35,8 +35,6 @@ class ErasuresApi:
     known: KnownResources
     callers: Callers | None
     """None: every caller may erase any person (AUTH=off)."""
-    reply_to: str = ""
-    """The reply address of this gateway; empty if it reads the shared topics."""
 
     async def handle(self, declared: ErasureDeclaration, request: Request) -> Response:
         """Erase a person: 200 once the reply has arrived, 202 when pending, or a problem."""
@@ -53,7 +51,9 @@ class ErasuresApi:
         deadline, path = Deadline(preferred.wait_seconds), request.url.path
         if not is_uuid(person):
             raise not_found(f"{path[:200]}: an id is a UUID in lower case")
-        command = _command(declared, person, await self._body(declared, person, path, deadline), self.reply_to)
+        command = _command(
+            declared, person, await self._body(declared, person, path, deadline), self.dispatcher.reply_to
+        )
         if self.sidecar.store.write_refusal:
             raise unavailable("nothing was sent: the store refuses writes; try again")
         headers = {"Location": path}

@@ -108,7 +108,10 @@ class CommandDispatcher:
         pending_commands: PendingCommands,
         journal: Journal,
         rejections: Set[str],
+        reply_to: str = "",
     ) -> None:
+        self.reply_to = reply_to
+        """The reply address of this gateway; empty if it reads the shared topics."""
         self._sidecar = sidecar
         self._held = held
         self._pending_commands = pending_commands

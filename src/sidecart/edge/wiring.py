@@ -15,7 +15,7 @@ from sidecart.chassis.server.serve import background
 from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.chassis.sidecar import HttpSidecar
 from sidecart.edge.callers import Callers
-from sidecart.edge.commands_api import CommandsApi, Replies, Responses
+from sidecart.edge.commands_api import CommandsApi, Responses
 from sidecart.edge.declarations import Application
 from sidecart.edge.erasures_api import ErasuresApi, Forgetting
 from sidecart.edge.exports_api import ExportsApi
@@ -35,6 +35,7 @@ from sidecart.edge.rate_limits import CallerLimits
 from sidecart.edge.ready import Readiness
 from sidecart.edge.reconciler import Reconciler
 from sidecart.edge.replicas import Replicas
+from sidecart.edge.replies import Replies
 from sidecart.edge.settings import Settings
 from sidecart.edge.token_verifier import TokenVerifier
 
@@ -77,28 +78,24 @@ class Wiring:
     ) -> Wiring:
         """Create all components of an application's gateway for a sidecar."""
         publish, replicas = republisher(sidecar, own.reply_to), Replicas(sidecar, own.pod_name, now)
-        publish_watch = PublishWatch(sidecar, probe)
         held, pending_commands = HeldRequests(), PendingCommands(sidecar, own.pod_name, now)
-        responses, flows = Responses(application), Flows(application)
+        publish_watch, responses, flows = PublishWatch(sidecar, probe), Responses(application), Flows(application)
         known, secrets = KnownResources(sidecar, pending_commands), KeySecrets(sidecar, now)
         keys, callers = _callers(own)
         journal, forgetting = Journal(sidecar, own.pod_name, now), Forgetting(pending_commands, known, callers)
         reconciler = Reconciler(sidecar, journal, pending_commands, flows, now, publish)
-        dispatcher = CommandDispatcher(sidecar, held, pending_commands, journal, application.rejections)
+        dispatcher = CommandDispatcher(sidecar, held, pending_commands, journal, application.rejections, own.reply_to)
+        replies = Replies(application, responses, held, pending_commands, known, forgetting)
         _observe(application, flows, held, pending_commands, journal, reconciler)
         return cls(
-            commands_api=CommandsApi(
-                application, dispatcher, responses, known, sidecar.store, secrets, callers, own.reply_to
-            ),
+            commands_api=CommandsApi(application, dispatcher, responses, known, sidecar.store, secrets, callers),
             queries_api=QueriesApi(sidecar, pending_commands, reconciler, flows, application.command_paths, callers),
-            erasures_api=ErasuresApi(sidecar, dispatcher, responses, known, callers, own.reply_to),
+            erasures_api=ErasuresApi(sidecar, dispatcher, responses, known, callers),
             exports_api=ExportsApi(sidecar, callers),
             readiness=Readiness(
                 sidecar, probe, pending_commands, journal, publish_watch, secrets, keys, shutdown, application.services
             ),
-            topics_of_replies=Replies(application, responses, held, pending_commands, known, forgetting).handlers(
-                own.reply_to
-            ),
+            topics_of_replies=replies.handlers(own.reply_to),
             probe=probe,
             held=held,
             pending_commands=pending_commands,

@@ -15,7 +15,7 @@ import msgspec
 from sidecart.chassis.sidecar import HttpSidecar
 from sidecart.edge import command as edge
 from sidecart.edge.command import resource_of
-from sidecart.edge.commands_api import Replies, Responses
+from sidecart.edge.commands_api import Responses
 from sidecart.edge.declarations import Application
 from sidecart.edge.erasures_api import Forgetting
 from sidecart.edge.flows import Flows
@@ -28,6 +28,7 @@ from sidecart.edge.pending_records import PendingCommand, PendingRecord
 from sidecart.edge.pending_worker import PendingWorker, republisher
 from sidecart.edge.reconciler import Reconciler
 from sidecart.edge.replicas import Replicas
+from sidecart.edge.replies import Replies
 from sidecart.testkit.simulation.broker import Command
 from sidecart.testkit.simulation.sidecar import SimulatedSidecar
 

@@ -9,11 +9,12 @@ import pytest
 from gateway.app import SHOP
 from sidecart.chassis.errors import PermanentError
 from sidecart.chassis.events import now
-from sidecart.edge.commands_api import Replies, Responses
+from sidecart.edge.commands_api import Responses
 from sidecart.edge.erasures_api import Forgetting
 from sidecart.edge.held_requests import HeldRequests
 from sidecart.edge.known_resources import KnownResources
 from sidecart.edge.pending_commands import PendingCommands
+from sidecart.edge.replies import Replies
 from tests.unit.edge.fakes import FakeSidecar
 
 COMMAND_ID = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
