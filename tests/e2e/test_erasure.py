@@ -16,7 +16,10 @@ from tests.contracts.validate import http_problems
 from tests.e2e.shopper import TEA_CENTS, Shopper, new_address
 from tests.e2e.test_dead_letters import event
 
-pytestmark = pytest.mark.sidecars
+pytestmark = [
+    pytest.mark.sidecars,
+    pytest.mark.not_on_kubernetes("reads the records and the log files of the launcher's servers"),
+]
 
 
 def erase(shopper: Shopper, user: dict[str, Any], **headers: str) -> httpx.Response:

@@ -86,7 +86,7 @@ def stored_bytes(system: System) -> int:
 
 def records(system: System) -> Iterator[tuple[str, bytes]]:
     """Yield the key and the value of every record of all apps."""
-    if system.options.store == "redis":
+    if not system.store_address.startswith("postgres:"):
         with _client(system.store_address) as client:
             for key in client.scan_iter(_type="hash", count=PAGE):
                 found: Any = client.hgetall(key)
