@@ -5,8 +5,9 @@
 Each gateway reads its replies under its own name, on topics of its own. After a scale-in no sidecar
 reads there, and the broker keeps the events. The launcher removes them when it starts. In a cluster
 this program does it: it removes the subscriptions of a gateway that had no reader for some time, by
-default GONE_SECONDS. The first gateway always exists; only what it read as the single gateway goes,
-or as one of several. A gateway that comes back subscribes again.
+default GONE_SECONDS. A gateway that comes back subscribes again. RabbitMQ knows the readers of each
+queue; so there also goes what a gateway that still runs has read as the single one, or as one of
+several. Redis knows the last read only, and an idle reader looks like none.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from sidecart.launcher.servers import rabbitmq, valkey
 from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.topics import PROBE, subscriptions_by_kind
 
+FIRST = REQUESTERS[0]
+"""It always exists."""
 LOOK_SECONDS = 30.0
 BROKER_OF_STREAMS = "redis"
 GONE_SECONDS = 600.0
@@ -60,12 +63,12 @@ class Remover:
         self._address = address
         self._absences = Absences(gone_seconds)
         kinds = {name: subscriptions_by_kind(name) for name in REQUESTERS}
-        self._first = [one for kind in kinds[REQUESTERS[0]].values() for one in kind]
+        self._of_gateway = {name: [one for kind in each.values() for one in kind] for name, each in kinds.items()}
         self._subscriptions = {
-            f"{name}: {kind}": some
+            f"{name}: {kind}": (name, some)
             for name, by_kind in kinds.items()
             for kind, some in by_kind.items()
-            if (name, kind) != (REQUESTERS[0], PROBE)
+            if (name, kind) != (FIRST, PROBE)
         }
 
     @property
@@ -78,13 +81,14 @@ class Remover:
 
         Raises OSError if the broker is unreachable.
         """
+        first = self._of_gateway[FIRST]
         abandoned = [
-            name
-            for name, some in self._subscriptions.items()
-            if self._broker.is_abandoned(self._address, some, self._first)
+            title
+            for title, (name, some) in self._subscriptions.items()
+            if self._broker.is_abandoned(self._address, some, self._of_gateway[name], first)
         ]
         gone = self._absences.gone(abandoned, now)
-        return {name: self._broker.remove(self._address, self._subscriptions[name]) for name in gone}
+        return {title: self._broker.remove(self._address, self._subscriptions[title][1]) for title in gone}
 
 
 def watch(remover: Remover, stopped: threading.Event) -> None:

@@ -141,11 +141,19 @@ class RabbitMq(Broker):
                 channel.close()
             return len(existing)
 
-    def is_abandoned(self, address: str, some: Sequence[Subscription], read: Sequence[Subscription]) -> bool:
+    def is_abandoned(
+        self,
+        address: str,
+        some: Sequence[Subscription],
+        every: Sequence[Subscription],
+        read: Sequence[Subscription],
+    ) -> bool:
         """Return whether at least one of the queues exists, and none has a consumer.
 
-        A queue of `read` has one, so the sidecars are connected.
+        The broker knows the consumers of each queue, so `every` other one says nothing. A queue of
+        `read` has a consumer, so the sidecars are connected.
         """
+        del every
         with queues.connection(address) as connection:
             counts = [queues.consumers(connection, queues.name_of(one)) for one in some]
             known = [each for each in counts if each is not None]

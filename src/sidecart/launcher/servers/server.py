@@ -147,10 +147,17 @@ class Broker(Server, Protocol):
     def remove(self, address: str, gone: Sequence[Subscription]) -> int:
         """Delete the broker's data for removed subscriptions; return how many it found."""
 
-    def is_abandoned(self, address: str, some: Sequence[Subscription], read: Sequence[Subscription]) -> bool:
+    def is_abandoned(
+        self,
+        address: str,
+        some: Sequence[Subscription],
+        every: Sequence[Subscription],
+        read: Sequence[Subscription],
+    ) -> bool:
         """Return whether the broker knows subscriptions of `some`, and they have no reader.
 
-        A reader of `read` shows that the broker works.
+        A broker that knows readers by their reads asks for `every` subscription of the gateway: one
+        without events has none. A reader of `read` shows that the broker works.
         """
 
     def skip_backlog(self, address: str, new: Sequence[Subscription]) -> None:

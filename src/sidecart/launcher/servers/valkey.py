@@ -142,13 +142,20 @@ class Valkey(Broker):
         with connection(address) as client:
             return sum(remove(client, one) for one in gone)
 
-    def is_abandoned(self, address: str, some: Sequence[Subscription], read: Sequence[Subscription]) -> bool:
-        """Return whether the server has a group of `some`, and none has read for a minute.
+    def is_abandoned(
+        self,
+        address: str,
+        some: Sequence[Subscription],
+        every: Sequence[Subscription],
+        read: Sequence[Subscription],
+    ) -> bool:
+        """Return whether the server has a group of `some`, and none of `every` has read for a
+        minute.
 
         A consumer of `read` has read meanwhile, so the server and the sidecars work.
         """
         with connection(address) as client:
-            return are_abandoned(client, some, read)
+            return are_abandoned(client, some, every, read)
 
     def skip_backlog(self, address: str, new: Sequence[Subscription]) -> None:
         """Make these consumers start with the next event; no consumer may read in the meantime."""

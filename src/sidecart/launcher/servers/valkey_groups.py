@@ -76,16 +76,18 @@ def is_read(client: valkey.Valkey, one: Subscription) -> bool:
     return any(each["idle"] < IDLE_MS_MAX for each in consumers)
 
 
-def are_abandoned(client: valkey.Valkey, some: Sequence[Subscription], read: Sequence[Subscription]) -> bool:
-    """Return whether a group or a stream of `some` exists, and no consumer of any has read.
+def are_abandoned(
+    client: valkey.Valkey, some: Sequence[Subscription], every: Sequence[Subscription], read: Sequence[Subscription]
+) -> bool:
+    """Return whether a group or a stream of `some` exists, and no consumer of `every` has read.
 
-    A consumer that runs reads its probe event every few seconds, unless the server refuses events.
-    So a consumer of `read` must have read.
+    `every` includes the probe: a gateway that runs reads its probe event every few seconds, unless
+    the server refuses events. So a consumer of `read` must have read.
     """
     exists = any(one.consumer_id in names_of(client, one.topic) for one in some)
     if not exists and not any(is_only_reader(one) and client.exists(one.topic) for one in some):
         return False
-    idle = [each for one in some for each in _idle_ms(client, one)]
+    idle = [each for one in every for each in _idle_ms(client, one)]
     return all(each > ABANDONED_MS for each in idle) and any(
         each < ABANDONED_MS for one in read for each in _idle_ms(client, one)
     )

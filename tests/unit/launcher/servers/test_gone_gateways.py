@@ -79,13 +79,19 @@ def test_without_a_broker_there_is_nothing_to_do() -> None:
 
 
 class OneReads:
-    """A broker at which one gateway reads one kind, and others left what they read."""
+    """A broker that knows its readers: one gateway reads one kind, and others left what they read."""
 
     def __init__(self, read: list[Subscription], left: list[Subscription]) -> None:
         self.read = read
         self.left = left
 
-    def is_abandoned(self, _address: str, some: Sequence[Subscription], read: Sequence[Subscription]) -> bool:
+    def is_abandoned(
+        self,
+        _address: str,
+        some: Sequence[Subscription],
+        _every: Sequence[Subscription],
+        read: Sequence[Subscription],
+    ) -> bool:
         """Return whether one of these is left and none is read, while the first gateway reads."""
         is_left = any(one in self.left for one in some) and not any(one in self.read for one in some)
         return is_left and any(one in self.read for one in read)

@@ -151,12 +151,12 @@ def test_a_wrong_count_of_the_server_is_no_backlog(server: client_of.Valkey, add
 
 def test_a_group_is_abandoned_without_a_reader_of_its_events(server: client_of.Valkey, address: str) -> None:
     """A consumer that read within a minute still reads, as does the one beside it."""
-    assert not SERVER.is_abandoned(address, [ONE], [ONE])
+    assert not SERVER.is_abandoned(address, [ONE], [ONE], [ONE])
     SERVER.skip_backlog(address, [NEW])
 
-    assert SERVER.is_abandoned(address, [NEW], [ONE])
+    assert SERVER.is_abandoned(address, [NEW], [NEW], [ONE])
     assert 1 == SERVER.remove(address, [NEW])
-    assert not SERVER.is_abandoned(address, [NEW], [ONE])
+    assert not SERVER.is_abandoned(address, [NEW], [NEW], [ONE])
 
 
 def test_no_group_is_abandoned_while_none_reads(server: client_of.Valkey, address: str) -> None:
@@ -164,7 +164,14 @@ def test_no_group_is_abandoned_while_none_reads(server: client_of.Valkey, addres
     SERVER.skip_backlog(address, [NEW])
     server.xgroup_delconsumer(ONE.topic, ONE.consumer_id, ONE.consumer_id)
 
-    assert not SERVER.is_abandoned(address, [NEW], [ONE])
+    assert not SERVER.is_abandoned(address, [NEW], [NEW], [ONE])
+
+
+def test_a_gateway_that_reads_one_topic_is_not_gone(server: client_of.Valkey, address: str) -> None:
+    """A consumer without events reads nothing, for as long as there are none."""
+    SERVER.skip_backlog(address, [NEW])
+
+    assert not SERVER.is_abandoned(address, [NEW], [NEW, ONE], [ONE])
 
 
 def test_a_reply_stream_goes_with_its_only_reader(server: client_of.Valkey, address: str) -> None:
@@ -176,7 +183,7 @@ def test_a_reply_stream_goes_with_its_only_reader(server: client_of.Valkey, addr
     assert 1 == SERVER.remove(address, [own])
     assert not server.exists(own.topic)
     server.xadd(own.topic, {"data": "{}"})
-    assert SERVER.is_abandoned(address, [own], [ONE])
+    assert SERVER.is_abandoned(address, [own], [own], [ONE])
     assert 1 == SERVER.remove(address, [own])
     assert not server.exists(own.topic)
 
@@ -186,4 +193,4 @@ def test_a_missing_right_is_not_a_missing_stream(server: client_of.Valkey, addre
     server.acl_setuser("reader", enabled=True, nopass=True, keys=["*"], commands=["+@read", "-xinfo"])
 
     with pytest.raises(OSError, match="no permissions"):
-        SERVER.is_abandoned(f"reader:x@{address}", [ONE], [ONE])
+        SERVER.is_abandoned(f"reader:x@{address}", [ONE], [ONE], [ONE])
