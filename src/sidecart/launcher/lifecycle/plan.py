@@ -72,6 +72,11 @@ class Plan:
         return self.options.gateways > 1
 
     @property
+    def is_addressed(self) -> bool:
+        """Whether each gateway reads its own replies only: several run (ADR 69)."""
+        return self.options.gateways > 1
+
+    @property
     def entrance(self) -> str:
         """The process at the address that callers use."""
         return proxy.NAME if self.has_proxy else GATEWAY

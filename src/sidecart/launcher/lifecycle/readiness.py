@@ -91,7 +91,7 @@ class Readiness:
 
     def wait_for_subscriptions(self, names: Iterable[str]) -> None:
         """Wait until every subscription of these replicas exists."""
-        plan, missing = self._state.plan, list(readers(names, addressed=self._state.plan.has_proxy))
+        plan, missing = self._state.plan, list(readers(names, addressed=self._state.plan.is_addressed))
 
         def all_known() -> bool:
             nonlocal missing

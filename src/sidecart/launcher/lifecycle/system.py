@@ -57,6 +57,7 @@ class System:
         self.health = Health(self.state, self._servers, self._sentry, self.sidecars, self._consumers, self.readiness)
         self.servers, self.tokens = self.plan.servers, self.plan.tokens
         self.replicas, self.logs, self.data = self.plan.replicas, self.plan.logs, self.plan.data
+        self.is_addressed = self.plan.is_addressed
         self.ports = self.state.ports
         self.seconds_to_ready = 0.0
         self._is_started = False

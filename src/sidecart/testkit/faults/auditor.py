@@ -99,7 +99,7 @@ class Auditor:
         if unfinished:
             audit.find("consumers have events left", unfinished)
         known = {(each.consumer, each.topic) for each in backlog}
-        expected = readers(self._system.replicas)
+        expected = readers(self._system.replicas, addressed=self._system.is_addressed)
         unknown = [f"{one.consumer_id} on {one.topic}" for one in expected if (one.consumer_id, one.topic) not in known]
         if unknown:
             audit.find("consumers are unknown to the broker", unknown)
