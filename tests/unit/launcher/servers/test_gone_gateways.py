@@ -79,7 +79,7 @@ def test_without_a_broker_there_is_nothing_to_do() -> None:
 
 
 class OneReads:
-    """A broker that knows its readers: one gateway reads one kind, and others left what they read."""
+    """A broker that knows its readers: one gateway reads one kind, others left what they read."""
 
     def __init__(self, read: list[Subscription], left: list[Subscription]) -> None:
         self.read = read
