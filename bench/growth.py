@@ -29,6 +29,7 @@ USERS = 200
 AT_ONCE = 16
 BODY_KB = (1, 5, 10)
 REPLICAS = (1, 2, 3)
+GATEWAYS = (1, 2, 3, 10)
 PLACING = 64  # concurrent callers that place the user's orders in advance
 PORTION = 5_000  # orders placed before the next wait for their mails
 SKU = "x" * 64  # the maximum length, so that a large body stays within the maximum number of items
@@ -102,12 +103,12 @@ async def _grow(say: Say, plan: Plan) -> list[list[Grown]]:
     async with _shopping(plain, say) as shopper:
         await measure("KB of an order's body", [Size(each, shopper, items_of(each)) for each in BODY_KB])
     for what, options in {
-        "replicas of the Order Service": [replace(plain, replicas={"order": replicas}) for replicas in REPLICAS],
-        "gateways (more than one are behind a proxy)": [replace(plain, gateways=gateways) for gateways in REPLICAS],
+        "replicas of the Order Service": {each: replace(plain, replicas={"order": each}) for each in REPLICAS},
+        "gateways (more than one are behind a proxy)": {each: replace(plain, gateways=each) for each in GATEWAYS},
     }.items():
         async with AsyncExitStack() as stack:
-            shoppers = [await stack.enter_async_context(_shopping(each, say)) for each in options]
-            await measure(what, [Size(size, each) for size, each in zip(REPLICAS, shoppers, strict=True)])
+            shoppers = {size: await stack.enter_async_context(_shopping(each, say)) for size, each in options.items()}
+            await measure(what, [Size(size, each) for size, each in shoppers.items()])
     async with AsyncExitStack() as stack:
         sizes = []
         for orders in plan.orders_of_one:

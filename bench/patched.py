@@ -19,7 +19,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from sidecart.chassis.connections import Answer, BrokenOff, Connections, NotConnected, _Connection
 from sidecart.chassis.errors import SidecarUnavailable
 from sidecart.chassis.events import CONTENT_TYPE
-from sidecart.chassis.outbox import Outbox, _Kind
+from sidecart.chassis.outbox import Outbox
 from sidecart.chassis.processor import EventProcessor
 from sidecart.chassis.record import OutboxEntry
 from sidecart.chassis.server import inbound
@@ -88,7 +88,8 @@ def published_one_by_one() -> None:
 
     async def publish(self: Outbox[Any, Any], entry: OutboxEntry) -> None:
         for event in entry.outputs:
-            await self._sidecar.publish(msgspec.json.decode(event, type=_Kind).type, bytes(event))
+            for topic in self.topics(event):
+                await self.sidecar.publish(topic, bytes(event))
 
     Outbox.publish = publish  # type: ignore[method-assign]  # this module exists to patch
 

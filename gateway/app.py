@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from gateway.commands import COMMANDS
-from gateway.queries import QUERIES
+from gateway.commands import COMMANDS, ERASURES
+from gateway.queries import EXPORTS, QUERIES
 from sidecart.edge.app import serve
 from sidecart.edge.declarations import Application
 
@@ -13,6 +13,8 @@ SHOP = Application(
     folder=Path(__file__).parents[1],
     commands=COMMANDS,
     queries=QUERIES,
+    erasures=ERASURES,
+    exports=EXPORTS,
 )
 
 

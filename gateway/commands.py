@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from sidecart.edge.bodies import PRINTABLE, Id, Printable, Strict
 from sidecart.edge.declarations import CommandDeclaration, FlowDeclaration
+from sidecart.edge.personal_data import ErasureDeclaration
 
 CENTS_MAX = 10**12 - 1
 DEPOSITS = "deposits"
@@ -68,6 +69,19 @@ class OrderBody(Strict):
         return self
 
 
+class EraseBody(Strict):
+    """The data of UserEraseRequested besides the id; DELETE /user/{user_id} has no body."""
+
+    address_hash: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class ErasedAnswer(msgspec.Struct, frozen=True):
+    """The 200 response: the id of the erased user, from UserErased."""
+
+    user_id: str
+    status: str = "erased"
+
+
 class UserAnswer(msgspec.Struct, frozen=True):
     """The 201 response: the user, from UserCreated."""
 
@@ -119,6 +133,7 @@ REGISTER = CommandDeclaration(
     problems={
         "key_reused": (422, "this user, or this Idempotency-Key, registered with another body; GET the user to see it"),
         "email_taken": (409, "another user has this e-mail address"),
+        "erased": (409, "this user was erased; register with another account of the token issuer"),
     },
     flow=FlowDeclaration("user", owner="user", ends_at=("billing", "notification")),
 )
@@ -160,3 +175,19 @@ ORDER = CommandDeclaration(
     flow=FlowDeclaration("order", owner="order", ends_at=("notification",), is_pending=_is_payment_pending),
 )
 COMMANDS = (REGISTER, DEPOSIT, ORDER)
+ERASURES = (
+    ErasureDeclaration(
+        path="/user/{user_id}",
+        summary="Erase a user: 200 when erased, 202 when pending, 404 for an unknown user.",
+        app_id="user",
+        location="/erasure/{user_id}",
+        body=EraseBody,
+        topic="UserEraseRequested",
+        resource="user_id",
+        success="UserErased",
+        answer=ErasedAnswer,
+        answer_schema="erased",
+        flow=FlowDeclaration("erasure", owner="user", ends_at=("billing", "notification")),
+    ),
+)
+"""Erasures: each is a DELETE route that is held until an event answers it."""

@@ -1,10 +1,10 @@
 """The results of accepted requests in services that their caller does not wait for: accounts,
-contacts, order data.
+contacts, order data, erasures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Protocol
 
 from sidecart.testkit.faults.bookkeeping import Missing
@@ -13,6 +13,7 @@ from sidecart.testkit.faults.ledger import Intent
 NO_ACCOUNT = "registrations without an announced account"
 NO_CONTACT = "registrations without their contact"
 NO_NOTE = "orders without their notification record"
+NO_ERASURE = "erasures that a service has not processed"
 
 
 class States(Protocol):
@@ -25,14 +26,19 @@ class States(Protocol):
         """Return the state in each of these primary records."""
 
 
-def missing(accepted: Iterable[Intent], records: States) -> Iterator[Missing]:
-    """Yield every missing result of the accepted requests."""
+def missing(accepted: Iterable[Intent], records: States, erased: Collection[str] = ()) -> Iterator[Missing]:
+    """Yield every missing result of the accepted requests; `erased` has the erased users."""
     intents = list(accepted)
     registered = {each.resource: each for each in intents if each.route == "/user/register"}
     ordered = {each.resource: each for each in intents if each.route == "/order/create"}
     accounts = records.states("billing", [f"account:{user_id}" for user_id in registered])
     mailboxes = records.states("notification", [f"mailbox:{user_id}" for user_id in registered])
     for user_id, each in registered.items():
+        if user_id in erased:
+            states = accounts.get(f"account:{user_id}", {}), mailboxes.get(f"mailbox:{user_id}", {})
+            if not all(state.get("erased") is True for state in states):
+                yield Missing(NO_ERASURE, each)
+            continue
         if accounts.get(f"account:{user_id}", {}).get("announced") is not True:
             yield Missing(NO_ACCOUNT, each)
         if mailboxes.get(f"mailbox:{user_id}", {}).get("contact") != _contact(each):

@@ -1,4 +1,4 @@
-"""The shop's bookkeeping for the auditor: orders, balances, payments and emails.
+"""The shop's bookkeeping for the auditor: orders, balances, payments, emails and erasures.
 
 The facts that hold for any project cover a service that the bookkeeping does not name. Its events
 are processed, and none of them becomes a dead letter.
@@ -7,6 +7,7 @@ are processed, and none of them becomes a dead letter.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ import httpx
 
 from shop.aftermath import missing
 from sidecart.launcher.lifecycle.system import System
+from sidecart.testkit.contents import records
 from sidecart.testkit.faults.audit import Audit
 from sidecart.testkit.faults.bookkeeping import Missing, RepeatRules, SideEffect
 from sidecart.testkit.faults.ledger import Intent
@@ -22,6 +24,7 @@ from sidecart.testkit.faults.reader import Answer, Reader
 from sidecart.testkit.faults.records import Records
 
 ORDER, REGISTRATION, DEPOSIT = "/order/create", "/user/register", "/account/deposit"
+ERASURE = "DELETE /user"
 OUTCOMES = ("OrderPaymentCreated", "OrderPaymentFailed")
 ENDS = ("OrderPaid", "OrderNotPaid")
 FINAL = ("paid", "not_paid")
@@ -47,10 +50,17 @@ class ShopBookkeeping:
     def __init__(self, shop: System) -> None:
         self._shop = shop
         self._records = Records(shop)
+        self._erased: set[str] = set()
 
     def is_final(self, intent: Intent, answer: Answer) -> bool:
-        """Return whether the answer shows the final result: an order is paid or not paid."""
-        return is_final(intent, answer)
+        """Return whether the answer shows the final result.
+
+        An order is paid or not paid, and an erased user cannot be read.
+        """
+        if intent.route.startswith(ERASURE):
+            self._erased.add(intent.resource)
+            return answer.status == 404
+        return is_final(intent, answer) or (intent.route == REGISTRATION and intent.resource in self._erased)
 
     def side_effect_of(self, intent: Intent) -> str | None:
         """Return the Message-ID of an order's mail."""
@@ -63,8 +73,8 @@ class ShopBookkeeping:
         return [SideEffect(mail["message_id"], mail["taken_at"]) for mail in answer.raise_for_status().json()]
 
     def missing(self, accepted: Iterable[Intent]) -> Iterator[Missing]:
-        """Yield the accounts, contacts and order data that do not exist."""
-        return missing(accepted, self._records)
+        """Yield the accounts, contacts, order data and erasures that do not exist."""
+        return missing(accepted, self._records, self._erased)
 
     def check(
         self,
@@ -73,12 +83,16 @@ class ShopBookkeeping:
         events: Sequence[tuple[str, bytes]],
         reader: Reader,
     ) -> None:
-        """Count the orders, and check the balances and the events of each order."""
+        """Count the orders, and check the balances, the events of each order, and the erasures."""
         orders = [answer.body.get("status") for each, answer in found if each.route == ORDER]
         audit.counts |= {"orders": len(orders), "paid": orders.count("paid"), "not paid": orders.count("not_paid")}
         audit.counts[PAID_TWICE] = 0
         _check_balances(audit, found, reader)
         check_events(audit, events)
+        addresses = [
+            each.body["email"] for each, _ in found if each.route == REGISTRATION and each.resource in self._erased
+        ]
+        check_erasures(audit, addresses, records(self._shop))
 
 
 def message_id(order_id: str) -> str:
@@ -125,6 +139,17 @@ def _check_balances(audit: Audit, found: Sequence[tuple[Intent, Answer]], reader
             audit.counts[PAID_TWICE] += balance is not None and balance < expected[user_id] - pending[user_id]
     if wrong:
         audit.find("balances are wrong", wrong)
+
+
+def check_erasures(audit: Audit, addresses: Sequence[str], stored: Iterable[tuple[str, bytes]]) -> None:
+    """Check that no record of any app has the address of an erased user."""
+    audit.counts["erased"] = len(addresses)
+    pattern = re.compile("|".join(map(re.escape, addresses))) if addresses else None
+    if pattern is None:
+        return
+    left = [key for key, value in stored if pattern.search(key) or pattern.search(value.decode("utf-8", "replace"))]
+    if left:
+        audit.find("records have the addresses of erased users", left)
 
 
 def check_events(audit: Audit, events: Sequence[tuple[str, bytes]]) -> None:

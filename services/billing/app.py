@@ -1,6 +1,6 @@
 """The wiring of the Billing Service."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -22,8 +22,9 @@ class AccountView(msgspec.Struct):
     balance_cents: int
 
 
-class _Announced(msgspec.Struct):
+class _Status(msgspec.Struct):
     announced: bool = False
+    erased: bool = False
 
 
 class DepositView(msgspec.Struct, omit_defaults=True):
@@ -38,7 +39,10 @@ class DepositView(msgspec.Struct, omit_defaults=True):
 
 def wire(sidecar: HttpSidecar) -> ServiceWiring:
     """Return the subscriptions and reads of this service."""
+    return ServiceWiring(inbox(SERVICE, sidecar), [*_resources(sidecar), *_unfinished(sidecar)])
 
+
+def _resources(sidecar: HttpSidecar) -> list[Read]:
     async def find_account(params: Mapping[str, str]) -> bytes | None:
         value, _ = await sidecar.load(f"account:{params['user_id']}")
         if value is None:
@@ -47,6 +51,9 @@ def wire(sidecar: HttpSidecar) -> ServiceWiring:
         account = msgspec.json.decode(record.state, type=AccountView | None)
         return None if account is None else msgspec.json.encode(account)
 
+    async def export(params: Mapping[str, str]) -> bytes | None:
+        return await find_account({"user_id": params["id"]})
+
     async def find_deposit(params: Mapping[str, str]) -> bytes | None:
         value, _ = await sidecar.load(f"deposit:{params['id']}")
         if value is None:
@@ -54,24 +61,34 @@ def wire(sidecar: HttpSidecar) -> ServiceWiring:
         deposit = msgspec.json.decode(value, type=DepositView)
         return msgspec.json.encode(deposit) if deposit.user_id == params["user_id"] else None
 
+    return [
+        Read("/account/{user_id}", find_account),
+        Read("/account/{user_id}/deposit/{id}", find_deposit),
+        Read("/export/user/{id}", export),
+    ]
+
+
+def _unfinished(sidecar: HttpSidecar) -> list[Read]:
     async def find_unfinished_users(params: Mapping[str, str]) -> bytes | None:
         ids = params["ids"].split(",")
-        values = await sidecar.load_many([f"account:{user_id}" for user_id in ids])
-        return unfinished(ids, [value is not None and _is_announced(value) for value in values])
+        return unfinished(ids, [each.announced or each.erased for each in await statuses(ids)])
 
-    return ServiceWiring(
-        inbox(SERVICE, sidecar),
-        [
-            Read("/account/{user_id}", find_account),
-            Read("/account/{user_id}/deposit/{id}", find_deposit),
-            Read("/unfinished/user/{ids}", find_unfinished_users),
-        ],
-    )
+    async def find_unfinished_erasures(params: Mapping[str, str]) -> bytes | None:
+        ids = params["ids"].split(",")
+        return unfinished(ids, [each.erased for each in await statuses(ids)])
+
+    async def statuses(user_ids: Sequence[str]) -> list[_Status]:
+        values = await sidecar.load_many([f"account:{user_id}" for user_id in user_ids])
+        return [_Status() if value is None else _status(value) for value in values]
+
+    return [
+        Read("/unfinished/user/{ids}", find_unfinished_users),
+        Read("/unfinished/erasure/{ids}", find_unfinished_erasures),
+    ]
 
 
-def _is_announced(value: bytes) -> bool:
-    account = msgspec.json.decode(msgspec.json.decode(value, type=Record).state, type=_Announced | None)
-    return account is not None and account.announced
+def _status(value: bytes) -> _Status:
+    return msgspec.json.decode(msgspec.json.decode(value, type=Record).state, type=_Status | None) or _Status()
 
 
 def main() -> None:

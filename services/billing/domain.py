@@ -20,6 +20,7 @@ from services.billing.events import (
     OrderPaymentRequested,
     Output,
     UserCreated,
+    UserErased,
 )
 from sidecart.chassis.events import Received
 from sidecart.chassis.fields import NATURAL_MAX
@@ -31,12 +32,15 @@ class Account:
     """A user's balance.
 
     `announced` is True after UserCreated. A deposit can arrive earlier and open the account.
+    `erased` is True after UserErased. The account stays: orders are paid from it, and its balance
+    is still owed.
     """
 
     user_id: str
     account_id: str
     balance_cents: int = 0
     announced: bool = False
+    erased: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +82,13 @@ def is_creation(event: Input) -> bool:
 
 
 def secondary_key(event: Input) -> str | None:
-    """Return the key of the deposit's or payment's outcome; None for UserCreated."""
+    """Return the key of the deposit's or payment's outcome; None for an event of the user."""
     match event:
         case AccountDepositRequested(deposit_id):
             return f"deposit:{deposit_id}"
         case OrderPaymentRequested(order_id):
             return f"payment:{order_id}"
-        case UserCreated():
+        case UserCreated() | UserErased():
             return None
         case _:
             assert_never(event)
@@ -104,13 +108,15 @@ def subject(output: Output) -> str:
 
 
 def step(state: Account | None, secondary: Secondary | None, received: Received[Input]) -> Step[Account]:
-    """Open an account, or take money in or out: once per deposit and once per order."""
+    """Open an account, mark it as erased, or take money in or out: once per deposit and order."""
     event = received.event
     account = state or Account(event.user_id, account_id=_derived_id(event.user_id, "account"))
     match event:
         case UserCreated(user_id):
             opened = BillingAccountCreated(user_id, account.account_id)
             return Step(replace(account, announced=True), outputs=(opened,))
+        case UserErased():
+            return Step(account) if account.erased else Step(replace(account, erased=True), erased={})
         case AccountDepositRequested():
             assert not isinstance(secondary, Payment)
             return _deposit(account, secondary, event, received.correlation_id)

@@ -16,6 +16,13 @@ class UserCreated:
 
 
 @dataclass(frozen=True, slots=True)
+class UserErased:
+    """A user is erased; the account stays, by its id."""
+
+    user_id: Uuid
+
+
+@dataclass(frozen=True, slots=True)
 class AccountDepositRequested:
     """A command to deposit money into an account."""
 
@@ -79,10 +86,14 @@ class OrderPaymentFailed:
     reason: Literal["insufficient_funds", "too_late"]
 
 
-Input = UserCreated | AccountDepositRequested | OrderPaymentRequested
+Input = UserCreated | UserErased | AccountDepositRequested | OrderPaymentRequested
 Output = BillingAccountCreated | AccountDeposited | AccountDepositRejected | OrderPaymentCreated | OrderPaymentFailed
 INPUTS: dict[str, type[Input]] = {
     "UserCreated": UserCreated,
     "AccountDepositRequested": AccountDepositRequested,
     "OrderPaymentRequested": OrderPaymentRequested,
+    "UserErased": UserErased,
 }
+ERASURES = {"UserErased": "user_id"}
+PERSONAL = ("UserCreated",)
+"""The service reads no contact data, but a dead letter holds the whole event."""

@@ -59,6 +59,16 @@ def wire(mail_settings: settings.Settings, sidecar: HttpSidecar) -> ServiceWirin
     retry_queue = MailRetryQueue(sidecar, now, mail_settings.first_pause, mail_settings.unknown_pause)
     mailer = Mailer(mail_settings.server, mail_settings.sender, sidecar, retry_queue, now)
 
+    declared = service(mail_settings.currency, mail_settings.mails_per_hour)
+    mails = Subscription("mailbus", "EmailRequested", mailer.handle)
+    return ServiceWiring(
+        [*inbox(declared, sidecar, mailer.erased_users.erase), mails],
+        [*_mailboxes(sidecar), *_unfinished(sidecar)],
+        background_tasks=lambda _dead_letters: mailer.run(),
+    )
+
+
+def _mailboxes(sidecar: HttpSidecar) -> list[Read]:
     async def find_mailbox(params: Mapping[str, str]) -> bytes | None:
         value, _ = await sidecar.load(f"mailbox:{params['user_id']}")
         if value is None:
@@ -71,24 +81,30 @@ def wire(mail_settings: settings.Settings, sidecar: HttpSidecar) -> ServiceWirin
         listed = _listed(found[: len(mailbox.recent)], found[len(mailbox.recent) :])
         return msgspec.json.encode({"user_id": mailbox.user_id, "notifications": listed})
 
+    async def export(params: Mapping[str, str]) -> bytes | None:
+        return await find_mailbox({"user_id": params["id"]})
+
+    return [Read("/notification/{user_id}", find_mailbox), Read("/export/user/{id}", export)]
+
+
+def _unfinished(sidecar: HttpSidecar) -> list[Read]:
     async def find_unfinished_users(params: Mapping[str, str]) -> bytes | None:
         ids = params["ids"].split(",")
         return unfinished(ids, await flows.users_ended(sidecar, ids))
+
+    async def find_unfinished_erasures(params: Mapping[str, str]) -> bytes | None:
+        ids = params["ids"].split(",")
+        return unfinished(ids, await flows.erasures_ended(sidecar, ids))
 
     async def find_unfinished_orders(params: Mapping[str, str]) -> bytes | None:
         ids = params["ids"].split(",")
         return unfinished(ids, await flows.orders_ended(sidecar, ids))
 
-    mails = Subscription("mailbus", "EmailRequested", mailer.handle)
-    return ServiceWiring(
-        [*inbox(service(mail_settings.currency, mail_settings.mails_per_hour), sidecar), mails],
-        [
-            Read("/notification/{user_id}", find_mailbox),
-            Read("/unfinished/user/{ids}", find_unfinished_users),
-            Read("/unfinished/order/{ids}", find_unfinished_orders),
-        ],
-        background_tasks=lambda _dead_letters: mailer.run(),
-    )
+    return [
+        Read("/unfinished/user/{ids}", find_unfinished_users),
+        Read("/unfinished/order/{ids}", find_unfinished_orders),
+        Read("/unfinished/erasure/{ids}", find_unfinished_erasures),
+    ]
 
 
 def _listed(notifications: Sequence[bytes | None], notes: Sequence[bytes | None]) -> list[NotificationView]:

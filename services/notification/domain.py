@@ -1,7 +1,7 @@
 """The mailbox aggregate: a user's contact, and one mail for each finished order.
 
 The outcome of an order can arrive before the user's address. The mailbox then keeps it. The mailbox
-also paces its mails.
+also paces its mails. The mailbox of an erased user has no contact and never gets one again.
 """
 
 from dataclasses import dataclass, replace
@@ -18,6 +18,7 @@ from services.notification.events import (
     OrderNotPaid,
     OrderPaid,
     UserCreated,
+    UserErased,
 )
 from services.notification.pacing import PER_HOUR, next_due
 from sidecart.chassis.currency import Currency
@@ -49,6 +50,7 @@ class Mailbox:
     waiting: tuple[OrderOutcome, ...] = ()
     recent: tuple[str, ...] = ()
     mailed: tuple[int, ...] = ()
+    erased: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,8 @@ def secondary_key(event: Input) -> str | None:
     match event:
         case UserCreated(user_id):
             return f"welcome:{user_id}"
+        case UserErased():
+            return None
         case OrderCreated():
             return None  # an insert writes the order's data once, so a repetition need not read it
         case OrderPaid(order_id) | OrderNotPaid(order_id):
@@ -147,11 +151,15 @@ def step(
     currency: Currency,
     mails_per_hour: int = PER_HOUR,
 ) -> Step[Mailbox]:
-    """Save a contact, save the data of an order, or request the mail about a finished order."""
+    """Save or erase a contact, save an order's data, or request the mail about a finished order."""
     event = received.event
     mailbox = state or Mailbox(event.user_id)
     pace = Pace(received.at, mails_per_hour)
     match event:
+        case UserErased() | UserCreated() if mailbox.erased:
+            return Step(mailbox)
+        case UserErased():
+            return Step(replace(mailbox, contact=None, waiting=(), erased=True), erased={})
         case UserCreated(_, email, name):
             assert secondary is None or isinstance(secondary, Welcome)
             return _register_contact(mailbox, secondary, Contact(email, name), pace, currency)
@@ -188,7 +196,13 @@ def _register_contact(
 def _request_mail(
     mailbox: Mailbox, known: Secondary | None, outcome: OrderOutcome, pace: Pace, currency: Currency
 ) -> Step[Mailbox]:
-    """Request the mail about a finished order, or keep the outcome until the address arrives."""
+    """Request the mail about a finished order, or keep the outcome until the address arrives.
+
+    The order of an erased user gets its record, which shows that the order has ended, and no mail.
+    """
+    if mailbox.erased:
+        ended = _notification(mailbox.user_id, outcome, None)
+        return Step(mailbox, {} if known else {f"notification:{outcome.order_id}": ended})
     if mailbox.contact is None:
         if any(each.order_id == outcome.order_id for each in mailbox.waiting):
             return Step(mailbox)

@@ -30,6 +30,13 @@ class UserCreated:
 
 
 @dataclass(frozen=True, slots=True)
+class UserErased:
+    """A user is erased, and gets no mail anymore."""
+
+    user_id: Uuid
+
+
+@dataclass(frozen=True, slots=True)
 class OrderCreated:
     """An order is placed."""
 
@@ -73,11 +80,14 @@ class EmailRequested:
     html: Annotated[str, Meta(min_length=1)]
 
 
-Input = UserCreated | OrderCreated | OrderPaid | OrderNotPaid
+Input = UserCreated | OrderCreated | OrderPaid | OrderNotPaid | UserErased
 Output = EmailRequested
 INPUTS: dict[str, type[Input]] = {
     "UserCreated": UserCreated,
     "OrderCreated": OrderCreated,
     "OrderPaid": OrderPaid,
     "OrderNotPaid": OrderNotPaid,
+    "UserErased": UserErased,
 }
+ERASURES = {"UserErased": "user_id"}
+PERSONAL = ("UserCreated", "EmailRequested")

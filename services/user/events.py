@@ -22,6 +22,14 @@ class UserCreateRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class UserEraseRequested:
+    """A command to erase a user; `address_hash` is the keyed hash of the user's address."""
+
+    user_id: Uuid
+    address_hash: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+
+@dataclass(frozen=True, slots=True)
 class UserCreated:
     """A user is registered."""
 
@@ -35,9 +43,21 @@ class UserCreateRejected:
     """A registration was refused."""
 
     user_id: str
-    reason: Literal["email_taken", "key_reused"]
+    reason: Literal["email_taken", "key_reused", "erased"]
 
 
-Input = UserCreateRequested
-Output = UserCreated | UserCreateRejected
-INPUTS: dict[str, type[Input]] = {"UserCreateRequested": UserCreateRequested}
+@dataclass(frozen=True, slots=True)
+class UserErased:
+    """A user is erased; no service keeps the user's contact data."""
+
+    user_id: str
+
+
+Input = UserCreateRequested | UserEraseRequested
+Output = UserCreated | UserCreateRejected | UserErased
+INPUTS: dict[str, type[Input]] = {
+    "UserCreateRequested": UserCreateRequested,
+    "UserEraseRequested": UserEraseRequested,
+}
+ERASURES = {"UserEraseRequested": "user_id"}
+PERSONAL = ("UserCreateRequested",)

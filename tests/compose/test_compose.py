@@ -35,7 +35,9 @@ def test_the_unchanged_file_runs_both_flows(engine: Engine, broker: str, store: 
         assert 200 == ask(stack, "/products")
 
         checked = [name for name, service in stack.services.items() if "test" in service.get("healthcheck", {})]
-        assert {*app_ids(), "issuer", "mail", "redis", *({"rabbitmq", "postgres"} & {broker, store})} == set(checked)
+        assert {*app_ids(), "issuer", "mail", "trimmer", "redis", *({"rabbitmq", "postgres"} & {broker, store})} == set(
+            checked
+        )
         for name in checked:
             stack.until(lambda name=name: stack.is_healthy(name), f"{name} to be healthy")  # type: ignore[misc]  # bound now
         users = {name: stack.inspect(name)["Config"]["User"] for name in stack.services}

@@ -4,7 +4,7 @@ from dataclasses import MISSING, fields
 from importlib import import_module
 from typing import Any, get_args, get_type_hints
 
-from gateway.commands import COMMANDS
+from gateway.app import SHOP
 from sidecart.launcher.apps import module_of
 from sidecart.launcher.topics import GATEWAY, read_topics
 
@@ -13,7 +13,7 @@ def fields_of(topic: str) -> list[str]:
     """Return the names of the fields of an event's data, in the publisher's sequence."""
     if read_topics()[topic].publisher != GATEWAY:
         return [each.name for each in fields(_output(topic))]
-    [command] = [each for each in COMMANDS if each.topic == topic]
+    [command] = [each for each in SHOP.all_commands if each.topic == topic]
     return [command.resource, *command.body.model_fields]
 
 
@@ -24,7 +24,7 @@ def required_fields_of(topic: str) -> list[str]:
     """
     if read_topics()[topic].publisher != GATEWAY:
         return [each.name for each in fields(_output(topic)) if each.default is MISSING]
-    [command] = [each for each in COMMANDS if each.topic == topic]
+    [command] = [each for each in SHOP.all_commands if each.topic == topic]
     required = [name for name, field in command.body.model_fields.items() if field.is_required()]
     return [command.resource, *required]
 

@@ -52,6 +52,10 @@ def _is_fine(name: str, field: str, way: str, value: Any) -> bool:
     """Return whether the response is valid after a mutation of this field."""
     if way == "missing":
         return field in optional_fields("http", name)
+    if name == "export":  # each part is the answer of another read
+        part, _, field = field.partition(".")
+        if part == "notification" and field:
+            name, value = "notifications", value["notification"]
     field = f"{name}.{field}"
     if field in ANY_TEXT and way == "value":
         return True

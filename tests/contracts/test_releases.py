@@ -51,7 +51,7 @@ def is_for_gateway(event: dict[str, Any]) -> bool:
     The gateways are updated before the services (CHANGELOG.md): their declarations list the
     reasons.
     """
-    return event["data"].get("reason") in ("unknown_product", "price_changed")
+    return event["data"].get("reason") in ("unknown_product", "price_changed", "erased")
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -90,7 +90,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     They are not skipped: a skipped test fails a suite.
     """
-    other = [item for item in items if (only := item.get_closest_marker("only_on")) and not _has_one(only.args)]
+    other = [item for item in items if _is_for_others(item)]
     if is_on_kubernetes():
         other += [item for item in items if item.get_closest_marker("not_on_kubernetes") and item not in other]
     if other:
@@ -98,8 +98,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in other]
 
 
-def _has_one(servers: tuple[str, ...]) -> bool:
-    return not {broker(), store()}.isdisjoint(servers)
+def _is_for_others(item: pytest.Item) -> bool:
+    chosen = {"only_on": {broker(), store()}, "only_on_broker": {broker()}}
+    return any(
+        (only := item.get_closest_marker(marker)) and servers.isdisjoint(only.args)
+        for marker, servers in chosen.items()
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)

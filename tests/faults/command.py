@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from sidecart.chassis.reply_topics import GATEWAYS_MAX
 from sidecart.cli.arguments import PATH, broker_option, store_option
 from sidecart.cli.names import OneOf
 from sidecart.launcher.errors import LaunchError
@@ -38,6 +39,14 @@ def _mutants() -> Iterable[str]:
     help="kills, lossy, swallow, network, rollback, refusals, unparseable, or all in sequence "
     "(docs/explanation/failure-model.md)",
 )
+@click.option(
+    "--gateways",
+    type=click.IntRange(1, GATEWAYS_MAX),
+    default=1,
+    metavar="N",
+    show_default=True,
+    help="the number of gateways behind one address",
+)
 @click.option("--short", is_flag=True, help="run one minute of kills instead of four, and 20 s of the other kinds")
 @click.option(
     "--mutants",
@@ -52,6 +61,7 @@ def command(
     store: str,
     seeds: tuple[int, ...],
     kind: str,
+    gateways: int,
     short: bool,
     mutants: bool,
     show: bool,
@@ -72,4 +82,4 @@ def command(
         return trials.show()
     if mutants:
         return trials.run_mutants(mutant, seeds)
-    return trials.run(trials.Choice(broker, store, kind, seeds or (1,), short, keep))
+    return trials.run(trials.Choice(broker, store, kind, seeds or (1,), short, keep, gateways))

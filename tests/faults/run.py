@@ -31,6 +31,7 @@ class Choice:
     short: bool
     keep: Path | None
     """A folder for the ledger and the logs; None keeps neither."""
+    gateways: int = 1
 
 
 def show(folder: Path = REPORTS) -> int:
@@ -74,7 +75,7 @@ def run(choice: Choice) -> int:
 
 def _run_one(choice: Choice, kind: str, seed: int, deadline: Deadline) -> Report:
     say(f"{kind} on {choice.broker} and {choice.store}, seed {seed}")
-    trial = trial_of(choice.broker, choice.store, seed, choice.short, kind)
+    trial = trial_of(choice.broker, choice.store, seed, choice.short, kind, choice.gateways)
     with tempfile.TemporaryDirectory(prefix="sidecart-faults-") as name:
         folder = Path(name)
         if choice.keep:

@@ -28,7 +28,7 @@ SETTINGS = {
 }
 
 
-def trial_of(broker: str, store: str, seed: int, short: bool, kind: str = "kills") -> Trial:
+def trial_of(broker: str, store: str, seed: int, short: bool, kind: str = "kills", gateways: int = 1) -> Trial:
     """Return the full trial of one kind of fault, or the short one of up to 90 seconds."""
     requests: Callable[[], Requests]
     if kind == "kills":
@@ -47,6 +47,7 @@ def trial_of(broker: str, store: str, seed: int, short: bool, kind: str = "kills
         ShopBookkeeping,
         kind=kind,
         replicas=REPLICAS,
+        gateways=gateways,
         env=SETTINGS,
     )
     return with_faults(trial)

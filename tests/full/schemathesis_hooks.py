@@ -118,7 +118,12 @@ def _sold(item: Any) -> Any:
 
 @schemathesis.hook
 def map_path_parameters(context: HookContext, path_parameters: dict[str, Any]) -> dict[str, Any]:
-    """Name the registered caller, and its order, in half of the paths."""
+    """Name the registered caller, and its order, in half of the paths.
+
+    No generated request erases the caller, which the other requests need.
+    """
+    if context.operation is not None and context.operation.method.upper() == "DELETE":
+        return path_parameters
     known = {"user_id": user_id, "order_id": os.environ[ORDER_ID]}
     return {
         name: known[name] if name in known and _is_id(value) and drawn(path_parameters) < HALF else value

@@ -18,6 +18,7 @@ import pytest
 
 from shop.acting import acting
 from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.permissions import TRIMMER
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.project import root
 from sidecart.launcher.topics import app_ids
@@ -121,7 +122,7 @@ def test_each_query_of_the_dashboard_returns_a_value(shop: Running, tmp_path: Pa
             return not without_value
 
         Deadline().until(all_found, SECONDS, lambda: f"no value for: {without_value}", 0.5)
-        assert len(app_ids()) == values(url, 'sum(up{job="sidecart"})')[0]
+        assert len(app_ids()) + len([TRIMMER]) == values(url, 'sum(up{job="sidecart"})')[0]
         assert answers.count(202) == values(url, "sum(sidecart_accepted_total)")[0]
         assert wrong == empty(url, wrong)
 
@@ -135,7 +136,8 @@ def test_the_metrics_are_on_no_public_port(shop: Running) -> None:
     places = dict(each.split() for each in line.partition(": ")[2].split(", "))
 
     assert 404 == httpx.get(f"{shop.url}/metrics", trust_env=False).status_code
-    assert set(app_ids()) == set(places)
-    for place in places.values():
+    assert {*app_ids(), TRIMMER} == set(places)
+    for name, place in places.items():
         metrics = httpx.get(f"http://{place}/metrics", trust_env=False)
-        assert (200, True) == (metrics.status_code, "sidecart_events_total" in metrics.text)
+        series = "sidecart_stream_entries" if name == TRIMMER else "sidecart_events_total"
+        assert (200, True) == (metrics.status_code, series in metrics.text)

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from gateway.commands import COMMANDS
-from gateway.queries import QUERIES
+from gateway.commands import COMMANDS, ERASURES
+from gateway.queries import EXPORTS, QUERIES
 from sidecart.launcher.lifecycle.system import Options, System
 from tests.full.live_page import FLAGS, SECONDS
 
@@ -37,7 +37,7 @@ def test_the_page_shows_every_operation_and_requests_no_other_host(shop: System)
         page.on("console", lambda output: complaints.append(output.text) if output.type == "error" else None)
         page.goto(f"{shop.url}/docs")
         shown = page.locator(".opblock")
-        expect(shown).to_have_count(len(COMMANDS) + len(QUERIES) + 2, timeout=SECONDS * 1000)
+        expect(shown).to_have_count(len((*COMMANDS, *QUERIES, *ERASURES, *EXPORTS)) + 2, timeout=SECONDS * 1000)
         paths = set(page.locator(".opblock-summary-path").evaluate_all("all => all.map(one => one.dataset.path)"))
 
         ready = shown.filter(has=page.locator('[data-path="/readyz"]'))
@@ -47,6 +47,6 @@ def test_the_page_shows_every_operation_and_requests_no_other_host(shop: System)
         expect(ready.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
         browser.close()
 
-    assert {*(each.path for each in (*COMMANDS, *QUERIES)), "/healthz", "/readyz"} == paths
+    assert {*(each.path for each in (*COMMANDS, *QUERIES, *EXPORTS)), "/healthz", "/readyz"} == paths
     assert {urlsplit(shop.url).netloc} == {urlsplit(url).netloc for url in requested if not url.startswith("data:")}
     assert [] == complaints

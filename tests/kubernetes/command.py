@@ -92,7 +92,8 @@ def _outcomes(cluster: Cluster, overlays: Sequence[str], deadline: Deadline, *, 
             without = () if has_commands else ("--ignore", COMMANDS)
             tests = {"cluster": (*SHOWN, *IGNORED, *without, FOLDER), **tests}
         # the suites find a running shop, and use it
-        with TemporaryDirectory() as folder, KubernetesShop(kubectl, each, Path(folder), say):
+        stays = each == overlays[-1]
+        with TemporaryDirectory() as folder, KubernetesShop(kubectl, each, Path(folder), say, stays=stays):
             for name, words in tests.items():
                 found.append(suites.alone(Suite(f"{name} on Kubernetes with {each}", words, env), deadline))
     return found

@@ -14,7 +14,7 @@ CORRECT_SECONDS = LOST_SECONDS + 120
 def wrong(shop: KubernetesShop) -> list[str]:
     """Return the queues with another number of consumers than replicas, or why none is known."""
     try:
-        found = RabbitMq().unread(shop.broker_address, readers(shop.replicas))
+        found = RabbitMq().unread(shop.broker_address, readers(shop.replicas, addressed=shop.is_addressed))
     except OSError as error:
         return [str(error)]
     return [f"{one.consumer_id}-{one.topic}" for one in found]

@@ -61,7 +61,11 @@ class KubernetesShop:
     deletes the namespace. A shop that runs already is used as it is, and left running.
     """
 
-    def __init__(self, kubectl: Kubectl, overlay: str, folder: Path, report: Callable[[str], None]) -> None:
+    def __init__(
+        self, kubectl: Kubectl, overlay: str, folder: Path, report: Callable[[str], None], *, stays: bool = False
+    ) -> None:
+        """Use an overlay; one that `stays` is not deleted, because its cluster ends after it."""
+        self._stays = stays
         self.overlay = overlay
         self.kind = OVERLAYS[overlay].broker
         self.cluster = kubectl
@@ -75,6 +79,8 @@ class KubernetesShop:
         self.issuer_folder = home() / "kubernetes" / ISSUER_SECRET
         self.seconds_to_answer = 0.0
         """From the apply to the first 201; also of a shop that runs already."""
+        self.is_addressed = True
+        """More gateways may start at any time, so each reads its own replies only."""
         self._is_own = True
 
     @property
@@ -282,9 +288,12 @@ class KubernetesShop:
 
     def _stop(self) -> None:
         self._processes.stop([*self._processes.pids()], STOP_SECONDS)
-        if not self._is_own:
+        if self._stays or not self._is_own:
             return
         with contextlib.suppress(RuntimeError, LaunchError):
-            run(*self.cluster.command("delete", "namespace", names.NAMESPACE, "--timeout=120s"))
+            self.cluster("delete", "namespace", names.NAMESPACE, "--wait=false")
+            # No request is held any more, so no pod needs its time to stop.
+            self.kubectl("delete", "pod", "--all", "--grace-period=1", "--wait=false")
+            run(*self.cluster.command("delete", "namespace", names.NAMESPACE, "--ignore-not-found", "--timeout=120s"))
             for server in OVERLAYS[self.overlay].servers:
                 self.cluster("delete", "persistentvolume", f"test-{server}", "--timeout=30s")

@@ -23,12 +23,15 @@ def problems(world: World, scenario: Scenario) -> Iterator[str]:
     yield from _money(world, scenario)
     yield from _orders(world, scenario)
     yield from _mails(world, scenario)
+    yield from _erasures(world, scenario)
 
 
 def _users(world: World, scenario: Scenario) -> Iterator[str]:
     for user_id in scenario.user_ids:
         if not secondary(world, "user", f"user:{user_id}"):
             yield f"user {user_id} cannot be read"
+        if user_id in scenario.erased:
+            continue
         accounts = {event["data"]["account_id"] for event in events_of(world, "BillingAccountCreated", user_id)}
         # No service consumes this event, so a broker that loses everything can lose it
         # (docs/explanation/delivery-guarantees.md).
@@ -44,7 +47,7 @@ def _money(world: World, scenario: Scenario) -> Iterator[str]:
     for user_id in scenario.user_ids:
         deposited = {
             event["subject"]: event["data"]["amount_cents"]
-            for event in world.published["AccountDeposited"]
+            for event in world.announced.get("AccountDeposited", ())
             if event["data"]["user_id"] == user_id
         }
         paid = {
@@ -54,7 +57,7 @@ def _money(world: World, scenario: Scenario) -> Iterator[str]:
         }
         spent = sum(payment["amount_cents"] for payment in paid.values() if payment)
         balance = (state(world, "billing", f"account:{user_id}") or {}).get("balance_cents")
-        if balance != sum(deposited.values()) - spent or balance < 0:
+        if balance is None or balance != sum(deposited.values()) - spent or balance < 0:
             yield f"user {user_id} has {balance}: paid in {sum(deposited.values())}, spent {spent}"
 
 
@@ -77,13 +80,50 @@ def _orders(world: World, scenario: Scenario) -> Iterator[str]:
             yield f"order {order_id}: {order} and {payment} do not agree"
 
 
+def order_user(world: World, order_id: str) -> str:
+    """Return the user of an order."""
+    return str((state(world, "order", f"order:{order_id}") or {}).get("user_id"))
+
+
+def _erasures(world: World, scenario: Scenario) -> Iterator[str]:
+    """No record holds the address of an erased user, and no service forgot the erasure."""
+    for user_id, address in scenario.erased.items():
+        if not (secondary(world, "user", f"user:{user_id}") or {}).get("erased"):
+            yield f"user {user_id} is not erased"
+        for app, key in (("billing", "account"), ("notification", "mailbox")):
+            if not (state(world, app, f"{key}:{user_id}") or {}).get("erased"):
+                yield f"user {user_id} is not erased at {app}"
+        for app, store in world.stores.items():
+            found = [key for key, (value, _) in store.items() if address in key or address.encode() in value]
+            if found:
+                yield f"the address of the erased user {user_id} is in {found} of {app}"
+    yield from _returned(world, scenario)
+    for order_id in scenario.order_ids:
+        note = secondary(world, "notification", f"order:{order_id}")
+        if note is None and (state(world, "order", f"order:{order_id}") or {}).get("status") != "rejected":
+            yield f"order {order_id} was not saved by notification"
+
+
+def _returned(world: World, scenario: Scenario) -> Iterator[str]:
+    """No record gets the address again after its erasure, not even for a moment."""
+    erased = set()
+    for app, key, value in world.writes:
+        address = scenario.erased.get(key.partition(":")[2])
+        if address is None or app == "gateway":
+            continue
+        if key in erased and address.encode() in value:
+            yield f"{app} {key} has the address again"
+        if b'"erased":true' in value:
+            erased.add(key)
+
+
 def _mails(world: World, scenario: Scenario) -> Iterator[str]:
     for order_id in scenario.order_ids:
         if (state(world, "order", f"order:{order_id}") or {}).get("status") == "rejected":
+            continue
+        if order_user(world, order_id) in scenario.erased:
             continue
         message_id = email(order_id, "a@b.c", order_outcome(order_id, (), 0), Currency()).message_id
         notification = secondary(world, "notification", f"notification:{order_id}") or {}
         if not world.side_effects[message_id] or not notification.get("sent_at"):
             yield f"order {order_id}: {world.side_effects[message_id]} mails, notification {notification}"
-        if not secondary(world, "notification", f"order:{order_id}"):
-            yield f"order {order_id} was not saved by notification"

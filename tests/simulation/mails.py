@@ -71,7 +71,11 @@ class SimulatedMailer(Mailer):
 
 def _parts(around: Surroundings) -> Parts:
     mailer = SimulatedMailer(around)
-    return Parts({"EmailRequested": mailer.handle}, mailer.retries.retry_due, mailer.close)
+
+    async def erase(body: bytes) -> None:
+        await mailer.erased_users.erase(msgspec.json.decode(body)["data"]["user_id"])
+
+    return Parts({"EmailRequested": mailer.handle}, {"UserErased": erase}, mailer.retries.retry_due, mailer.close)
 
 
 def _has_queued_mails(records: Records) -> bool:

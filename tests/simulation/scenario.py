@@ -1,4 +1,4 @@
-"""The commands of one seed: few users, high contention, clashing and early commands."""
+"""The commands of one seed: few users, high contention, clashing, early and erasing commands."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from services.user.app import EXAMPLE_SECRET
+from sidecart.chassis.keyed_hash import keyed_hash
 from sidecart.edge.command import build_command
 from sidecart.testkit.simulation.broker import Command
 from sidecart.testkit.simulation.schedule import START
@@ -23,25 +25,35 @@ class Scenario:
     user_ids: list[str]
     order_ids: list[str]
     clashing_ids: list[str]  # users who register the same address
+    erased: dict[str, str]  # the erased users, each with its address
 
 
 def scenario(seed: int) -> Scenario:
     """Generate a scenario; the same seed gives the same scenario."""
     rng, surprises = random.Random(f"scenario {seed}"), random.Random(f"prices {seed}")
+    departures = random.Random(f"erasures {seed}")  # separate: keeps a seed's other commands the same
     commands: list[Command] = []
 
     def new_id() -> str:
         return str(uuid.UUID(int=rng.getrandbits(128), version=4))
 
-    def add(topic: str, resource: str, ids: dict[str, str], body: dict[str, Any]) -> None:
+    def add(topic: str, resource: str, ids: dict[str, str], body: dict[str, Any], may_change: bool = False) -> None:
         command = build_command(topic, resource, "", body, ids, at=START)
-        commands.append(Command(topic, command.id, command.event))
+        commands.append(Command(topic, command.id, command.event, may_change=may_change))
 
     def register(user_id: str, email: str, name: str) -> None:
-        add("UserCreateRequested", user_id, {"user_id": user_id}, {"email": email, "name": name})
+        body = {"email": email, "name": name}
+        add("UserCreateRequested", user_id, {"user_id": user_id}, body, may_change=user_id in erased)
+
+    def erase(user_id: str) -> None:
+        body = {"address_hash": keyed_hash(EXAMPLE_SECRET, erased[user_id])}
+        add("UserEraseRequested", user_id, {"user_id": user_id}, body)
 
     user_ids = [new_id() for _ in range(rng.choice((1, 2)))]
     order_ids: list[str] = []
+    erased = {
+        user_id: f"user{number}@example.com" for number, user_id in enumerate(user_ids) if departures.random() < 0.3
+    }
     for number, user_id in enumerate(user_ids):
         register(user_id, f"user{number}@example.com", "Ann")
         if rng.random() < 0.3:
@@ -63,4 +75,6 @@ def scenario(seed: int) -> Scenario:
     clashing_ids = [new_id(), new_id()] if rng.random() < 0.3 else []
     for user_id in clashing_ids:
         register(user_id, rng.choice(("both@example.com", "BOTH@example.com")), "Both")
-    return Scenario(commands, user_ids, order_ids, clashing_ids)
+    for user_id in erased:
+        erase(user_id)
+    return Scenario(commands, user_ids, order_ids, clashing_ids, erased)

@@ -29,6 +29,18 @@ def test_each_alert_has_a_section_in_the_runbook() -> None:
     assert [*(rule["alert"] for rule in rules()), "Other alerts"] == sections
 
 
+def test_a_stream_is_near_its_cap_at_80_percent() -> None:
+    """The cap is that of the component, and the reference names both numbers."""
+    component = yaml.safe_load((root() / "components/brokers/redis/pubsub.yaml").read_text(encoding="utf-8"))
+    [cap] = [int(each["value"]) for each in component["spec"]["metadata"] if each["name"] == "maxLenApprox"]
+    [rule] = [each for each in rules() if each["alert"] == "StreamNearsItsCap"]
+    limits = (root() / "docs" / "reference" / "limits.md").read_text(encoding="utf-8")
+
+    assert f"> {cap * 8 // 10}" in rule["expr"]
+    assert f"about {cap:,}; Redis removes the oldest" in limits
+    assert f"{cap * 8 // 10:,}" in limits
+
+
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
 def test_an_alert_uses_known_series(rule: dict[str, Any]) -> None:
     """Each name is in the page about the metrics; a histogram has further series."""

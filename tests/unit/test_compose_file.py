@@ -26,19 +26,20 @@ from sidecart.chassis.server.serve import STOP_SECONDS_MAX
 from sidecart.edge import asyncapi
 from sidecart.edge.settings import read_auth
 from sidecart.issuer import keys, tokens
-from sidecart.kubernetes import keeper, pods, servers
+from sidecart.kubernetes import keeper, pods, servers, trimmer
 from sidecart.launcher import access_control, proxy, sidecar
 from sidecart.launcher.apps import read_apps, resource_folders
 from sidecart.launcher.dapr_release import VERSION
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.identities import SENTRY_ID, TOKEN_SECONDS, identity_of, mtls_flags
-from sidecart.launcher.permissions import ADMINISTRATOR
+from sidecart.launcher.permissions import ADMINISTRATOR, TRIMMER
 from sidecart.launcher.project import PROJECT_FILE, declared_text, root
 from sidecart.launcher.servers import rabbitmq, valkey
-from sidecart.launcher.servers.login_templates import KEEPER, POSTGRES, templates
+from sidecart.launcher.servers.login_templates import KEEPER, POSTGRES, RABBITMQ, REDIS, templates
 from sidecart.launcher.servers.rabbitmq_keeper import TOKENS, tokens_of
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from sidecart.launcher.sidecar import Sidecar
+from sidecart.launcher.streams import read_retention
 from sidecart.launcher.topics import MONITOR, app_ids
 from sidecart.launcher.topology import app_of
 from sidecart.monitor.containers import APP_TOKENS
@@ -53,7 +54,7 @@ GATEWAYS = [name for name in proxy.CONTAINERS if name != "gateway"]
 OBSERVERS = {"metrics": ("prometheus", "grafana"), "traces": ("jaeger",), "mailpit": ("mailpit",)}
 """Containers of other projects, by the profile that starts them."""
 ADDED = [name for names_of_profile in OBSERVERS.values() for name in names_of_profile]
-SINGLE = ("proxy", "sentry", "issuer", "mail", "keeper", MONITOR)
+SINGLE = ("proxy", "sentry", "issuer", "mail", "keeper", "remover", TRIMMER, MONITOR)
 PAGE_SIDECAR = f"{MONITOR}-dapr"
 ALL_SIDECARS = [*SIDECARS.values(), *(f"{name}-dapr" for name in GATEWAYS), PAGE_SIDECAR]
 LOGINS = {**SIDECARS, MONITOR: PAGE_SIDECAR}
@@ -152,7 +153,7 @@ def environment(name: str, folder: Path) -> dict[str, str]:
 
 def test_the_file_has_every_process_of_the_shop() -> None:
     """The services are the apps, a sidecar each, sentry, the token issuer, the servers, the mail,
-    the keeper and the live page.
+    the keepers, the trimmer and the live page.
     """
     expected = {*app_ids(), *GATEWAYS, *ALL_SIDECARS, *SERVERS, *ADDED, *SINGLE}
 
@@ -314,6 +315,21 @@ def test_the_gateways_trust_their_proxy(secrets: Path) -> None:
     assert str(address) in settings.read(environment("gateway", secrets)).trusted_proxies
 
 
+def test_the_trimmer_has_the_settings_that_it_reads(secrets: Path) -> None:
+    """Its address and its own login; the health check reads the file that it touches, as in a
+    cluster.
+    """
+    env, command = environment(TRIMMER, secrets), SERVICES[TRIMMER]["command"]
+    alive = command[command.index("--alive") + 1]
+
+    assert valkey.address_in(env) == f"trimmer:{env['REDIS_PASSWORD']}@redis:6379"
+    assert 3_600 == read_retention(env)
+    assert ["python", "-c", keeper.alive_script(Path(alive), trimmer.LATE_SECONDS)] == SERVICES[TRIMMER]["healthcheck"][
+        "test"
+    ][1:]
+    assert str(trimmer.ALIVE) == alive
+
+
 def test_the_keeper_knows_the_number_of_gateways() -> None:
     """GATEWAYS=3 belongs to the profile; without it there is one gateway."""
     command = SERVICES["keeper"]["command"]
@@ -334,7 +350,7 @@ def test_prometheus_finds_every_app() -> None:
     networks = set(SERVICES["prometheus"]["networks"])
     names_of_first = SERVICES["gateway"]["networks"]["gateway"]["aliases"]
 
-    missing = {*app_ids(), *GATEWAYS} - set(targets)
+    missing = {*app_ids(), *GATEWAYS, TRIMMER} - set(targets)
     assert [] == [f"tye-or-compose/prometheus.yml: no target of {name}" for name in sorted(missing)]
     for name, each in targets.items():
         host, _, port = each["targets"][0].partition(":")
@@ -349,7 +365,8 @@ def test_the_observers_reach_every_app() -> None:
     wanted = {*app_ids(), *GATEWAYS}
 
     assert [] == [f"{FILE}: x-app-networks lacks {name}" for name in sorted(wanted - set(COMPOSE["x-app-networks"]))]
-    assert wanted | {"metrics"} == set(SERVICES["prometheus"]["networks"])
+    assert wanted | {"metrics", TRIMMER} == set(SERVICES["prometheus"]["networks"])
+    assert {TRIMMER, "prometheus"} == members(TRIMMER)
     assert wanted | {"front"} == set(SERVICES["jaeger"]["networks"])
 
 
@@ -526,11 +543,11 @@ def test_every_container_is_limited(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in SERVICES if name not in ADDED])
 def test_every_container_has_the_limits_of_the_manifests(name: str) -> None:
     """Memory and CPU; a sidecar, the proxy and the live page have those of an app, sentry and the
-    keeper those of the issuer.
+    keepers those of the issuer.
     """
     limits = manifest_limits()
     of_an_app = ("proxy", MONITOR, *GATEWAYS, *app_ids())
-    others = {"sentry": "issuer", "keeper": "issuer"} | dict.fromkeys(of_an_app, "gateway")
+    others = {"sentry": "issuer", "keeper": "issuer", "remover": "issuer"} | dict.fromkeys(of_an_app, "gateway")
     service = name.removesuffix("-dapr")
     expected = limits[others.get(service, service)]
     cpus = str(expected["cpu"])
@@ -641,7 +658,7 @@ def test_each_app_has_its_own_login_at_the_servers(secrets: Path) -> None:
     """The servers know all passwords, each sidecar its own, and an app none."""
     made = by_file(secrets)
     known = dict(pair.split("=") for pair in made["servers.env", "PASSWORDS"].split(","))
-    logins = [*LOGINS, ADMINISTRATOR, KEEPER]
+    logins = [*LOGINS, ADMINISTRATOR, KEEPER, TRIMMER]
 
     assert set(logins) == set(known)
     assert len(set(known.values())) == len(logins)
@@ -669,9 +686,9 @@ def test_the_servers_fill_the_passwords_in(secrets: Path, tmp_path: Path) -> Non
         assert "server --flag unset" == done.stdout.strip()
         assert not re.search(r"@[\w-]+@", text)
         assert 0o600 == stat.S_IMODE(made.stat().st_mode)
-        absent = {KEEPER, MONITOR} if template == POSTGRES else {KEEPER}  # neither has records
+        absent = {REDIS: set(), RABBITMQ: {TRIMMER}, POSTGRES: {KEEPER, TRIMMER, MONITOR}}[template]
         known = dict(pair.split("=") for pair in env["PASSWORDS"].split(","))
-        assert [] == [login for login in known.keys() - absent if known[login] not in text]
+        assert absent == {login for login in known if known[login] not in text}
 
 
 def test_no_server_accepts_a_caller_without_a_login() -> None:

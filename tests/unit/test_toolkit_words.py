@@ -29,6 +29,9 @@ GENERIC = {
     "requested": "the last word of any command's topic",
     "rejected": "the last word of any topic that rejects a command",
     "failed": "the verb of any failure",
+    "erase": "the verb of any command that erases a person",
+    "erased": "the verb of any event of an erasure, and a status of dead letters",
+    "hash": "a keyed hash, of the chassis; a record of Redis",
     "not": "a word of every text",
     "before": "a word of every text",
     "to": "a word of every text, and a header of mails",
@@ -49,7 +52,7 @@ a address at by code count data date description end entry event file for format
 label last level limit line list new next note number of old on page part path point position result row rule since
 size sort source start state status step sum tag target time title type until url value version wait word
 """
-COMMON = frozenset(COMMON_TEXT.split())
+COMMON = frozenset(word.removesuffix("s") for word in COMMON_TEXT.split())
 """Words of any program. A new field of the shop may have one, although the toolkit uses it too."""
 
 PHRASES = {

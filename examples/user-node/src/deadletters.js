@@ -13,6 +13,7 @@ const RAW_BYTES_CUT = 720 * 1024; // of a body that is stored in base64
 const REASON_LENGTH_MAX = 1_000;
 const PAGE_LENGTH_MAX = 100;
 const ROUNDS_MAX = 50;
+const ERASED = "erased";
 
 const LENIENT = new TextDecoder("utf-8", { ignoreBOM: true });
 const STRICT = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
@@ -60,16 +61,45 @@ export class DeadLetters {
   }
 
   /**
-   * Reopens a replayed or discarded letter whose event failed again. Leaves an open one unchanged.
+   * Reopens a replayed or discarded letter whose event failed again. Leaves any other unchanged.
    * @param {string} key
    * @param {Record<string, string>} letter
    */
   async #reopen(key, letter) {
     for (let lost = 0; lost < ROUNDS_MAX; lost += 1) {
       const { value, etag } = await this.#sidecar.load(key);
-      if (value && (value.status ?? "open") === "open") return;
+      if (value && ["open", ERASED].includes(value.status ?? "open")) return;
       const reopened = { ...letter, traceparent: letter.traceparent || (value?.traceparent ?? "") };
       if (await this.#sidecar.save(key, reopened, etag)) return;
+    }
+    throw new TransientError(`lost ${ROUNDS_MAX} races for a dead letter`);
+  }
+
+  /**
+   * Erases the events of some topics that name an id; the letters stay. Throws TransientError.
+   * @param {string} name
+   * @param {string[]} topics
+   */
+  async erase(name, topics) {
+    for (let page = 0; ; page += 1) {
+      const { value } = await this.#sidecar.load(`dead-index:${page}`);
+      if (value === undefined) return;
+      for (const id of value.ids) await this.#erase(`dead:${id}`, name, topics);
+    }
+  }
+
+  /** @param {string} key @param {string} name @param {string[]} topics */
+  async #erase(key, name, topics) {
+    for (let lost = 0; lost < ROUNDS_MAX; lost += 1) {
+      const { value, etag } = await this.#sidecar.load(key);
+      if (value === undefined || value.status === ERASED || !topics.includes(value.topic)) return;
+      const event = value.event ?? Buffer.from(value.event_base64 ?? "", "base64").toString("latin1");
+      if (!event.includes(name)) return;
+      const { event_base64: _, ...kept } = value;
+      // The part after the first colon may quote the event.
+      const reason = value.reason.split(": ", 1)[0];
+      const erased = { ...kept, event: "", reason, status: ERASED, status_time: new Date().toISOString() };
+      if (await this.#sidecar.save(key, erased, etag)) return;
     }
     throw new TransientError(`lost ${ROUNDS_MAX} races for a dead letter`);
   }

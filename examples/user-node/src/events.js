@@ -12,6 +12,7 @@ export const EVENT_BYTES_MAX = 1024 * 1024;
 // W3C Trace Context. Version 00 ends after the flags, later versions may be longer, ff is invalid.
 const TRACEPARENT = /^(?:00(?=.{53}$)|(?!00|ff)[0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?$/;
 const CUT = /^\{"data_base64":"([A-Za-z0-9+/]+)$/;
+const REQUESTER = /^gateway-1?[0-9]$/;
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
@@ -22,6 +23,7 @@ const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
  * @property {string} type The topic.
  * @property {string} correlationId
  * @property {{traceid?: string, traceparent?: string}} trace The trace of the outputs.
+ * @property {string} [replyTo] The gateway that waits for the reply.
  * @property {Date} at The time of receipt.
  * @property {Data} data
  */
@@ -65,9 +67,44 @@ export function decode(body, topic, publisher, decodeData, at) {
   if (!isUuid(event.correlationid)) throw new PermanentError("`correlationid` is not a UUID");
   if (event.type !== topic) throw new PermanentError("`type` is not the topic");
   if (event.source !== publisher) throw new PermanentError(`\`source\` is not ${publisher}, the publisher of the topic`);
+  const replyTo = requester(event.replyto);
   if (!isObject(event.data)) throw new PermanentError("malformed data: not an object");
   const trace = traceOf(event.traceparent);
-  return { id: event.id, type: topic, correlationId: event.correlationid, trace, at, data: decodeData(event.data) };
+  const data = decodeData(event.data);
+  const input = { id: event.id, type: topic, correlationId: event.correlationid, trace, at, data };
+  return replyTo === undefined ? input : { ...input, replyTo };
+}
+
+/**
+ * Returns the reply address, or undefined without one; throws PermanentError for any other value.
+ * @param {unknown} replyto
+ * @returns {string | undefined}
+ */
+function requester(replyto) {
+  if (replyto === undefined || replyto === "") return undefined;
+  if (typeof replyto === "string" && REQUESTER.test(replyto)) return replyto;
+  throw new PermanentError("the reply address is no gateway");
+}
+
+/**
+ * Returns an event with the reply address of its latest requester, or without one.
+ * @param {CloudEvent} event
+ * @param {string | undefined} replyTo
+ * @returns {CloudEvent}
+ */
+export function readdressed(event, replyTo) {
+  const { replyto, ...rest } = event;
+  return replyTo === undefined ? rest : { ...rest, replyto: replyTo };
+}
+
+/**
+ * Returns the topics of an output: its type, and with a reply address that of the requester. All
+ * outputs of this service are replies (contracts/topics.json).
+ * @param {CloudEvent} event
+ * @returns {string[]}
+ */
+export function topicsOf(event) {
+  return event.replyto === undefined ? [event.type] : [event.type, `Replies-${event.replyto}-${event.source}`];
 }
 
 /**
@@ -127,6 +164,7 @@ export function encode(source, cause, outputs) {
     correlationid: cause.correlationId,
     time: cause.at.toISOString(),
     datacontenttype: "application/json",
+    ...(cause.replyTo === undefined ? {} : { replyto: cause.replyTo }),
     ...cause.trace,
     data,
   }));

@@ -52,6 +52,17 @@ export function emailOf(data, field) {
   return value;
 }
 
+/**
+ * Returns a field that is a keyed hash, or throws PermanentError.
+ * @param {Record<string, unknown>} data
+ * @param {string} field
+ */
+export function hashOf(data, field) {
+  const value = textOf(data, field);
+  if (!/^[0-9a-f]{64}$/.test(value)) throw refused(field, "is not a keyed hash of 64 hexadecimal digits");
+  return value;
+}
+
 /** @param {Record<string, unknown>} data @param {string} field */
 function textOf(data, field) {
   const value = data[field];

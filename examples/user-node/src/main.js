@@ -3,7 +3,8 @@
 import { closeServer, createServer } from "./server.js";
 import { DeadLetters } from "./deadletters.js";
 import { eventProcessor } from "./processor.js";
-import { inputs, publishers, recordKey, step, userKey } from "./domain.js";
+import { domain, erasures, inputs, personal, publishers, userKey } from "./domain.js";
+import { KeyedHash } from "./keyed-hash.js";
 import { log } from "./log.js";
 import { Probe } from "./probe.js";
 import { readSettings, SettingsError } from "./settings.js";
@@ -16,11 +17,19 @@ const GRACE_MS = 15_000; // the time for active requests after SIGTERM
 function start(settings) {
   const sidecar = new Sidecar({ host: settings.sidecarHost, port: settings.sidecarPort, token: settings.sidecarToken });
   const probe = new Probe(NAME, sidecar);
+  const hash = new KeyedHash(sidecar);
+  const processEvent = eventProcessor({ name: NAME, ...domain((text) => hash.of(text)) }, sidecar);
   const server = createServer({
     token: settings.appToken,
     inputs,
     publishers,
-    processEvent: eventProcessor({ name: NAME, recordKey, step }, sidecar),
+    // The service starts before its sidecar, so it loads the secret with the first event.
+    processEvent: async (event) => {
+      await hash.load();
+      await processEvent(event);
+    },
+    erasures,
+    personal,
     userKey,
     sidecar,
     deadLetters: new DeadLetters(sidecar),

@@ -5,7 +5,7 @@
 
 import { isDeepStrictEqual } from "node:util";
 
-import { encode } from "./events.js";
+import { encode, readdressed, topicsOf } from "./events.js";
 import { PermanentError, TransientError } from "./errors.js";
 import { Finished } from "./finished.js";
 import { KeyedLocks } from "./keyed-locks.js";
@@ -19,12 +19,14 @@ export const ROUNDS_MAX = 50;
  *   state: State,
  *   secondaries: Record<string, object>,
  *   outputs: import("./events.js").Output[],
+ *   erased?: Record<string, object>,
  * }} Step
  */
 /**
  * @typedef {{
  *   secondaries: Record<string, object>,
  *   outputs: import("./events.js").CloudEvent[],
+ *   erased?: Record<string, object>,
  * }} OutboxEntry
  */
 /** @typedef {{state: any, outbox: Record<string, OutboxEntry>}} Saved */
@@ -32,7 +34,8 @@ export const ROUNDS_MAX = 50;
  * @typedef {object} Service
  * @property {string} name the app-id
  * @property {(event: any) => string} recordKey
- * @property {(state: any, event: any) => Step<any>} step
+ * @property {(event: any) => string | undefined} [secondaryKey] of the record that the step reads
+ * @property {(state: any, secondary: any, event: any) => Step<any>} step
  */
 
 /**
@@ -62,6 +65,10 @@ async function processEvent(service, sidecar, finished, key, event) {
     const { value, etag } = await sidecar.load(key);
     const record = /** @type {Saved} */ (value ?? { state: null, outbox: {} });
 
+    // A repeated command is answered to the gateway that repeats it.
+    const decided = record.outbox[event.id];
+    if (decided !== undefined) decided.outputs = decided.outputs.map((each) => readdressed(each, event.replyTo));
+
     // Finish the outbox first, because the save below drops it.
     let publishedAgain = false;
     for (const [id, entry] of Object.entries(record.outbox)) {
@@ -73,15 +80,19 @@ async function processEvent(service, sidecar, finished, key, event) {
 
     // The event is decided already. The broker may have lost the outputs, and only this repetition
     // can publish them again.
-    const decided = record.outbox[event.id];
     if (decided !== undefined) {
       if (!publishedAgain) await publishAll(sidecar, decided.outputs);
       return;
     }
 
-    const { state, secondaries, outputs } = decide(service, record.state, event);
+    // The secondary record is loaded after the primary one, never before.
+    const secondaryKey = service.secondaryKey?.(event);
+    const secondary = secondaryKey === undefined ? undefined : (await sidecar.load(secondaryKey)).value;
+    const { state, secondaries, outputs, erased } = decide(service, record.state, secondary, event);
+    /** @type {OutboxEntry} */
     const entry = { secondaries, outputs: encode(service.name, event, outputs) };
-    if (Object.keys(secondaries).length === 0 && isDeepStrictEqual(state, record.state)) {
+    if (erased !== undefined) entry.erased = erased; // saved even if the state stays
+    else if (Object.keys(secondaries).length === 0 && isDeepStrictEqual(state, record.state)) {
       await publishAll(sidecar, entry.outputs);
       return;
     }
@@ -100,11 +111,12 @@ async function processEvent(service, sidecar, finished, key, event) {
  * Runs the step. It is pure and fails the same way at every attempt, so a failure is permanent.
  * @param {Service} service
  * @param {any} state
+ * @param {any} secondary
  * @param {import("./events.js").Input<any>} event
  */
-function decide(service, state, event) {
+function decide(service, state, secondary, event) {
   try {
-    return service.step(state, event);
+    return service.step(state, secondary, event);
   } catch (error) {
     throw new PermanentError(`the step failed: ${error}`);
   }
@@ -113,6 +125,7 @@ function decide(service, state, event) {
 /** @param {import("./sidecar.js").Sidecar} sidecar @param {OutboxEntry} entry */
 async function finish(sidecar, entry) {
   for (const [key, secondary] of Object.entries(entry.secondaries)) await sidecar.insert(key, secondary);
+  for (const [key, form] of Object.entries(entry.erased ?? {})) await sidecar.overwrite(key, form);
   await publishAll(sidecar, entry.outputs);
 }
 
@@ -121,5 +134,5 @@ async function finish(sidecar, entry) {
  * @param {import("./events.js").CloudEvent[]} events
  */
 async function publishAll(sidecar, events) {
-  for (const event of events) await sidecar.publish(event);
+  for (const event of events) for (const topic of topicsOf(event)) await sidecar.publish(event, topic);
 }

@@ -29,6 +29,8 @@ const COMPONENT = "inbox";
  * @property {Record<string, (data: Record<string, unknown>) => any>} inputs by topic
  * @property {Record<string, string>} publishers by topic
  * @property {(event: import("./events.js").Input<any>) => Promise<void>} processEvent
+ * @property {string[]} erasures the topics whose events erase the user of their `user_id`
+ * @property {string[]} personal the topics whose dead letters are then erased
  * @property {(id: string) => string} userKey
  * @property {import("./sidecar.js").Sidecar} sidecar
  * @property {import("./deadletters.js").DeadLetters} deadLetters
@@ -84,7 +86,9 @@ async function answer(app, request, path) {
     if (place === "events") return { status: 500 };
     if (request.method === "GET" && path === "/dapr/subscribe") return { status: 200, body: subscriptions(app) };
     if (request.method === "GET" && path === "/readyz") return await readiness(app);
-    if (request.method === "GET" && place === "user" && path === `/user/${name}`) return await read(app, name);
+    if (request.method === "GET" && path === `/user/${name}`) return await read(app, name, userOf);
+    if (request.method === "GET" && path === `/erasure/${name}`) return await read(app, name, erasureOf);
+    if (request.method === "GET" && path === `/export/user/${topic}`) return await read(app, topic, userOf);
     return { status: 404, body: {} };
   } catch (error) {
     log("error", "a call failed", {
@@ -127,11 +131,23 @@ function probed(app) {
   return { status: 200 };
 }
 
-/** @param {App} app @param {string} id @returns {Promise<Answer>} */
-async function read(app, id) {
+/** @param {any} user */
+const userOf = ({ user_id, email, name, erased }) => (erased ? undefined : { user_id, email, name });
+
+/** @param {any} user */
+const erasureOf = ({ user_id, address_hash = "" }) => ({ user_id, address_hash });
+
+/**
+ * @param {App} app
+ * @param {string} id
+ * @param {(user: any) => object | undefined} view
+ * @returns {Promise<Answer>}
+ */
+async function read(app, id, view) {
   try {
     const { value } = isUuid(id) ? await app.sidecar.load(app.userKey(id)) : { value: undefined };
-    return value === undefined ? { status: 404, body: {} } : { status: 200, body: value };
+    const body = value === undefined ? undefined : view(value);
+    return body === undefined ? { status: 404, body: {} } : { status: 200, body };
   } catch (error) {
     if (error instanceof TransientError) return { status: 503, body: {} };
     throw error;
@@ -152,7 +168,9 @@ async function consume(app, request, topic) {
     // The sidecar retries every second until a write succeeds (WIRE.md 2).
     if (app.sidecar.writeRefusal) throw new TransientError(app.sidecar.storeTrouble());
     try {
-      await app.processEvent(decode(body, topic, app.publishers[topic], app.inputs[topic], at));
+      const event = decode(body, topic, app.publishers[topic], app.inputs[topic], at);
+      await app.processEvent(event);
+      if (app.erasures.includes(topic)) await app.deadLetters.erase(event.data.user_id, app.personal);
     } catch (error) {
       if (!(error instanceof PermanentError)) throw error;
       const traceparent = String(request.headers.traceparent ?? "");

@@ -2,6 +2,7 @@
 
 import http from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 
 import { TransientError } from "./errors.js";
 
@@ -10,6 +11,9 @@ export const CALL_MS_MAX = 10_000;
 
 /** More than the sidecar's parallel deliveries; further calls wait for a connection. */
 const CONNECTIONS_MAX = 256;
+
+/** The lost races after which an overwrite fails. */
+const RACES_MAX = 50;
 
 /** The timeout of a probe's write and of its read, so that /healthz answers within 900 ms. */
 const PROBE_MS_MAX = 400;
@@ -156,12 +160,26 @@ export class Sidecar {
   }
 
   /**
-   * Publishes a whole event; its type is the topic.
-   * @param {import("./events.js").CloudEvent} event
+   * Writes a final value over what is there, whatever it is.
+   * @param {string} key
+   * @param {object} value
    */
-  async publish(event) {
+  async overwrite(key, value) {
+    for (let lost = 0; lost < RACES_MAX; lost += 1) {
+      const { value: present, etag } = await this.load(key);
+      if (isDeepStrictEqual(present, value) || (await this.save(key, value, etag))) return;
+    }
+    throw new TransientError(`lost ${RACES_MAX} races for a record`);
+  }
+
+  /**
+   * Publishes a whole event; by default its type is the topic.
+   * @param {import("./events.js").CloudEvent} event
+   * @param {string} [topic]
+   */
+  async publish(event, topic = event.type) {
     const headers = { "content-type": "application/cloudevents+json" };
-    const { status } = await this.#call("POST", `${PUBLISH}/${event.type}`, headers, JSON.stringify(event));
+    const { status } = await this.#call("POST", `${PUBLISH}/${topic}`, headers, JSON.stringify(event));
     if (status !== 200 && status !== 204) throw new TransientError(`the sidecar answered ${status} to a publish`);
   }
 

@@ -150,3 +150,31 @@ test("a replayed letter is open again when its event fails again", async (contex
   }
   assert.deepEqual(fake.value("dead-index:0"), { ids: [id(1)] });
 });
+
+test("an erasure empties the letters that name the user, and they stay erased", async (context) => {
+  const fake = await FakeSidecar.start(context);
+  const letters = deadLetters(context, fake);
+  const named = Buffer.from(`{"id":"${id(1)}","data":{"user_id":"${id(9)}","email":"a@b.c"}}`);
+  await letters.write({ ...refusal(id(1)), body: named, reason: "no: a@b.c" });
+  await letters.write(refusal(id(2)));
+  await letters.write({ ...refusal(id(3)), body: Buffer.concat([Buffer.from([0xff]), named]) });
+
+  await letters.erase(id(9), [TOPIC]);
+  await letters.write({ ...refusal(id(1)), body: named });
+
+  const stored = JSON.stringify([...fake.state.values()]);
+  assert.ok(!stored.includes("a@b.c"), stored);
+  assert.deepEqual([fake.value(`dead:${id(1)}`).status, fake.value(`dead:${id(1)}`).reason], ["erased", "no"]);
+  assert.equal(fake.value(`dead:${id(2)}`).status, undefined);
+  assert.equal(stored.match(/"status":"erased"/g)?.length, 2);
+});
+
+test("an erasure leaves the letters of other topics", async (context) => {
+  const fake = await FakeSidecar.start(context);
+  const letters = deadLetters(context, fake);
+  await letters.write(refusal(id(1)));
+
+  await letters.erase(id(1), ["UserErased"]);
+
+  assert.equal(fake.value(`dead:${id(1)}`).status, undefined);
+});

@@ -148,3 +148,11 @@ test("the position of an output is part of its id", () => {
 test("a time has milliseconds and ends with Z", () => {
   assert.equal(received(REQUEST).at.toISOString(), "2026-01-15T09:30:00.007Z");
 });
+
+test("a reply address is the name of a gateway", () => {
+  assert.equal(decoded(changed({ replyto: "gateway-19" })).replyTo, "gateway-19");
+  for (const none of [undefined, ""]) assert.equal("replyTo" in decoded(changed({ replyto: none })), false);
+  for (const wrong of ["gateway-20", "gateway-01", "gateway", "user-0", 7, null, ["gateway-0"], "gateway-0\n"]) {
+    assert.throws(() => decoded(changed({ replyto: wrong })), PermanentError, String(wrong));
+  }
+});

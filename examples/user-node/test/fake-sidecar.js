@@ -99,7 +99,8 @@ export class FakeSidecar {
    */
   #publish(request, topic, body) {
     const event = JSON.parse(body);
-    if (request.headers["content-type"] !== "application/cloudevents+json" || event.type !== topic)
+    const topics = [event.type, `Replies-${event.replyto}-${event.source}`];
+    if (request.headers["content-type"] !== "application/cloudevents+json" || !topics.includes(topic))
       return [400, {}, ""];
     this.published.push(event);
     return [204, {}, ""];

@@ -6,14 +6,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { eventProcessor } from "../src/processor.js";
-import { recordKey, step } from "../src/domain.js";
 import { PermanentError, TransientError } from "../src/errors.js";
 import { Sidecar } from "../src/sidecar.js";
 import { FakeSidecar } from "./fake-sidecar.js";
-import { REQUEST, CREATED, example, received, wireJson } from "./story.js";
+import { REQUEST, CREATED, HASH, SERVICE, example, received, wireJson } from "./story.js";
 
-const SERVICE = { name: "user", recordKey, step };
-const ADDRESS = "email:ada@example.com";
+const ADDRESS_HASH = HASH("ada@example.com");
+const ADDRESS = `email:${ADDRESS_HASH}`;
+const USER = `user:${REQUEST.data.user_id}`;
+const READ = { ...REQUEST.data, address_hash: ADDRESS_HASH, erased: false };
 const TAKEN = example("UserCreateRequested", "email_taken");
 const SAVED = unsigned(wireJson('"outbox"'));
 
@@ -44,17 +45,18 @@ function callNames(fake) {
   return fake.calls.map(({ kind, key }) => `${kind} ${key}`);
 }
 
-test("a registration makes four calls and saves the record in WIRE.md", async (context) => {
+test("a registration makes five calls and saves the record in WIRE.md", async (context) => {
   const fake = await FakeSidecar.start(context);
   await process(context, fake)(received(REQUEST));
 
   assert.equal(JSON.stringify(fake.value(ADDRESS)), JSON.stringify(SAVED));
-  assert.deepEqual(fake.value(`user:${REQUEST.data.user_id}`), REQUEST.data);
+  assert.deepEqual(fake.value(USER), READ);
   assert.deepEqual(fake.published, [CREATED]);
   assert.deepEqual(callNames(fake), [
     `load ${ADDRESS}`,
+    `load ${USER}`,
     `save ${ADDRESS}`,
-    `save user:${REQUEST.data.user_id}`,
+    `save ${USER}`,
     "publish UserCreated",
   ]);
 });
@@ -64,13 +66,13 @@ test("a repetition publishes again from the outbox or the state and saves nothin
   const processEvent = process(context, fake);
   await processEvent(received(REQUEST));
   await processEvent(received(REQUEST));
-  assert.deepEqual(callNames(fake).slice(4), [`load ${ADDRESS}`, "publish UserCreated"]);
+  assert.deepEqual(callNames(fake).slice(5), [`load ${ADDRESS}`, "publish UserCreated"]);
 
   // As if other events of the address had arrived in between.
   fake.put(ADDRESS, { ...fake.value(ADDRESS), outbox: {} });
   await processEvent(received(REQUEST, new Date()));
 
-  assert.deepEqual(callNames(fake).slice(6), [`load ${ADDRESS}`, "publish UserCreated"]);
+  assert.deepEqual(callNames(fake).slice(7), [`load ${ADDRESS}`, `load ${USER}`, "publish UserCreated"]);
   assert.equal(new Set(fake.published.map((event) => event.id)).size, 1);
 });
 
@@ -81,7 +83,11 @@ test("a rejection is published and saves nothing", async (context) => {
   const rejected = example("UserCreateRejected", "email_taken");
   await processEvent(received(TAKEN, new Date(rejected.time)));
 
-  assert.deepEqual(callNames(fake).slice(4), [`load ${ADDRESS}`, "publish UserCreateRejected"]);
+  assert.deepEqual(callNames(fake).slice(5), [
+    `load ${ADDRESS}`,
+    `load user:${TAKEN.data.user_id}`,
+    "publish UserCreateRejected",
+  ]);
   assert.deepEqual(fake.published.at(-1), rejected);
 });
 
@@ -94,7 +100,7 @@ test("another process finishes an outbox before it decides", async (context) => 
     fake.published.map((event) => event.type),
     ["UserCreated", "UserCreateRejected"],
   );
-  assert.deepEqual(fake.value(`user:${REQUEST.data.user_id}`), REQUEST.data);
+  assert.deepEqual(fake.value(USER), READ);
 });
 
 test("a redelivery publishes its own unfinished entry once", async (context) => {
@@ -107,7 +113,7 @@ test("a redelivery publishes its own unfinished entry once", async (context) => 
 
 test("after a crash at any call the redelivery gives the same result", async (context) => {
   for (const when of /** @type {const} */ (["lost before", "lost after"])) {
-    for (let call = 0; call < 4; call += 1) {
+    for (let call = 0; call < 5; call += 1) {
       const fake = await FakeSidecar.start(context);
       // The process is dead from this call on, so all later calls are lost.
       fake.fate = (_, number) => (number < call ? undefined : number === call ? when : "lost before");
@@ -120,7 +126,7 @@ test("after a crash at any call the redelivery gives the same result", async (co
       const label = `${when} call ${call}`;
       assert.deepEqual(fake.value(ADDRESS).state, SAVED.state, label);
       if (before !== undefined) assert.deepEqual(fake.value(ADDRESS), before, label);
-      assert.deepEqual(fake.value(`user:${REQUEST.data.user_id}`), REQUEST.data, label);
+      assert.deepEqual(fake.value(USER), READ, label);
       assert.deepEqual([...new Set(fake.published.map((event) => event.id))], [CREATED.id], label);
     }
   }
@@ -128,7 +134,7 @@ test("after a crash at any call the redelivery gives the same result", async (co
 
 test("a save that succeeded without an answer is found by the next load", async (context) => {
   const fake = await FakeSidecar.start(context);
-  fake.fate = (_, number) => (number === 1 ? "lost after" : undefined);
+  fake.fate = (_, number) => (number === 2 ? "lost after" : undefined);
   await process(context, fake)(received(REQUEST));
 
   assert.deepEqual(fake.value(ADDRESS), SAVED);
@@ -138,7 +144,7 @@ test("a save that succeeded without an answer is found by the next load", async 
 for (const fate of /** @type {const} */ (["lost before", 409, 500])) {
   test(`after a failed save (${fate}) the event is decided again`, async (context) => {
     const fake = await FakeSidecar.start(context);
-    fake.fate = (_, number) => (number === 1 ? fate : undefined);
+    fake.fate = (_, number) => (number === 2 ? fate : undefined);
     await process(context, fake)(received(REQUEST));
 
     assert.deepEqual(fake.value(ADDRESS), SAVED);
@@ -149,7 +155,7 @@ for (const fate of /** @type {const} */ (["lost before", 409, 500])) {
 test("the loser of a race for an address is rejected", async (context) => {
   const fake = await FakeSidecar.start(context);
   // Another replica saves just before this one.
-  fake.fate = (_, number) => void (number === 1 && fake.put(ADDRESS, SAVED));
+  fake.fate = (_, number) => void (number === 2 && fake.put(ADDRESS, SAVED));
   await process(context, fake)(received(TAKEN));
 
   assert.deepEqual(fake.value(ADDRESS), SAVED);
@@ -215,7 +221,7 @@ test("losing every race is a transient error", async (context) => {
   };
   await assert.rejects(process(context, fake)(received(REQUEST)), TransientError);
 
-  assert.equal(fake.calls.length, 150); // load, save, and a load that tells a race from a refusal
+  assert.equal(fake.calls.length, 200); // two loads, save, and a load that tells a race from a refusal
   assert.deepEqual(fake.published, []);
 });
 
@@ -238,4 +244,54 @@ test("a step that throws is a permanent error", async (context) => {
     },
   };
   await assert.rejects(process(context, fake, broken)(received(REQUEST)), (error) => error instanceof PermanentError);
+});
+
+test("a reply with an address is copied to its requester, and a repetition to the latest one", async (context) => {
+  const fake = await FakeSidecar.start(context);
+  const processEvent = process(context, fake);
+  await processEvent({ ...received(REQUEST), replyTo: "gateway-3" });
+  await processEvent({ ...received(REQUEST), replyTo: "gateway-4" });
+  await processEvent(received(REQUEST));
+
+  const published = callNames(fake).filter((name) => name.startsWith("publish"));
+  assert.deepEqual(published, [
+    "publish UserCreated",
+    "publish Replies-gateway-3-user",
+    "publish UserCreated",
+    "publish Replies-gateway-4-user",
+    "publish UserCreated",
+  ]);
+  const addresses = fake.published.map((event) => event.replyto);
+  assert.deepEqual(addresses, ["gateway-3", "gateway-3", "gateway-4", "gateway-4", undefined]);
+  assert.equal(new Set(fake.published.map((event) => event.id)).size, 1);
+});
+
+test("an erasure overwrites the record of the user and drops the outbox", async (context) => {
+  const fake = await FakeSidecar.start(context);
+  const registering = received(example("UserCreateRequested", "to_be_erased"));
+  const erasing = received(example("UserEraseRequested", "typical"));
+  await process(context, fake)(registering);
+  // The process dies at the overwrite, and the next one finds the rest in the outbox.
+  fake.fate = ({ kind, key }) => (kind === "save" && key.startsWith("user:") ? "lost before" : undefined);
+  await assert.rejects(process(context, fake)(erasing), TransientError);
+  fake.fate = () => undefined;
+  await process(context, fake)(erasing);
+  await process(context, fake)(registering);
+
+  const stored = JSON.stringify([...fake.state.values()]);
+  assert.ok(!stored.includes("grace@example.com"), stored);
+  assert.deepEqual(fake.value(`user:${erasing.data.user_id}`).erased, true);
+  assert.equal(fake.published.at(-1).type, "UserCreateRejected");
+});
+
+test("an erasure that overtakes the registration is saved", async (context) => {
+  const fake = await FakeSidecar.start(context);
+  const processEvent = process(context, fake);
+  await processEvent(received(example("UserEraseRequested", "typical")));
+  await processEvent(received(example("UserCreateRequested", "to_be_erased")));
+
+  assert.deepEqual(
+    fake.published.map((event) => event.type),
+    ["UserErased", "UserCreateRejected"],
+  );
 });

@@ -6,12 +6,12 @@ import { test } from "node:test";
 
 import { DeadLetters } from "../src/deadletters.js";
 import { eventProcessor } from "../src/processor.js";
-import { inputs, publishers, recordKey, step, userKey } from "../src/domain.js";
+import { erasures, inputs, personal, publishers, userKey } from "../src/domain.js";
 import { Probe } from "../src/probe.js";
 import { closeServer, createServer } from "../src/server.js";
 import { Sidecar } from "../src/sidecar.js";
 import { FakeSidecar } from "./fake-sidecar.js";
-import { REQUEST, bytes, CREATED, wireJson } from "./story.js";
+import { REQUEST, SERVICE, bytes, CREATED, example, received, wireJson } from "./story.js";
 
 const TOKEN = "app-token";
 const EVENTS = "/events/inbox/UserCreateRequested";
@@ -31,12 +31,14 @@ async function shop(context) {
   const fake = await FakeSidecar.start(context);
   const sidecar = new Sidecar(fake.at);
   const probe = new Probe("user", sidecar);
-  const processEvent = eventProcessor({ name: "user", recordKey, step }, sidecar);
+  const processEvent = eventProcessor(SERVICE, sidecar);
   const server = createServer({
     token: TOKEN,
     inputs,
     publishers,
     processEvent,
+    erasures,
+    personal,
     userKey,
     sidecar,
     deadLetters: new DeadLetters(sidecar),
@@ -182,6 +184,21 @@ test("a user is read; an unknown id or an invalid UUID is a 404 with {}", async 
   assert.deepEqual([unknown.status, await unknown.json()], [404, {}]);
 });
 
+test("an erased user is a 404, and its erasure can be read", async (context) => {
+  const { fake, call, post } = await shop(context);
+  const erase = example("UserEraseRequested", "typical");
+  await post(bytes(example("UserCreateRequested", "to_be_erased")));
+  assert.equal((await call(`/export/user/${erase.data.user_id}`)).status, 200);
+
+  assert.equal((await post(bytes(erase), "/events/inbox/UserEraseRequested")).status, 200);
+
+  assert.equal((await call(`/user/${erase.data.user_id}`)).status, 404);
+  assert.equal((await call(`/export/user/${erase.data.user_id}`)).status, 404);
+  assert.deepEqual(await (await call(`/erasure/${erase.data.user_id}`)).json(), erase.data);
+  assert.equal((await call(`/erasure/${REQUEST.data.user_id}`)).status, 404);
+  assert.equal(fake.published.at(-1).type, "UserErased");
+});
+
 test("with an unreachable store reads and /healthz answer 503 until a write and a read succeed", async (context) => {
   const { fake, call } = await shop(context);
   const user = `/user/${REQUEST.data.user_id}`;
@@ -213,7 +230,7 @@ test("/healthz waits 400 ms for a silent store", async (context) => {
 
 test("a conflict does not count as a store failure", async (context) => {
   const { fake, sidecar, post } = await shop(context);
-  const key = recordKey(REQUEST);
+  const key = SERVICE.recordKey(received(REQUEST));
   fake.fate = (call) => {
     if (call.kind !== "save") return undefined;
     fake.put(key, { state: null, outbox: {} }); // another process is always faster
@@ -234,7 +251,7 @@ for (const status of [409, 500]) {
     assert.equal((await post(bytes(REQUEST))).status, 500);
     assert.deepEqual(
       fake.calls.map(({ kind }) => kind),
-      ["load", "save", "load", "save", "load"],
+      ["load", "load", "save", "load", "save", "load"],
     ); // the record and the probe, without 50 retries
     fake.calls.length = 0;
     assert.equal((await post(bytes(REQUEST))).status, 500);

@@ -3,7 +3,8 @@
 import { readFileSync } from "node:fs";
 
 import { decode } from "../src/events.js";
-import { inputs, publishers } from "../src/domain.js";
+import { domain, inputs, publishers } from "../src/domain.js";
+import { keyedHash } from "../src/keyed-hash.js";
 
 const CONTRACTS = new URL("../../../contracts/", import.meta.url);
 
@@ -35,8 +36,16 @@ export function bytes(event) {
  * @param {Date} [at]
  */
 export function received(event, at = new Date("2026-01-15T09:30:00.007Z")) {
-  return decode(bytes(event), "UserCreateRequested", publishers.UserCreateRequested, inputs.UserCreateRequested, at);
+  const topic = /** @type {keyof typeof inputs} */ (event.type);
+  /** @type {(data: Record<string, unknown>) => any} */
+  const decodeData = inputs[topic] ?? inputs.UserCreateRequested;
+  return decode(bytes(event), topic, publishers[topic], decodeData, at);
 }
+
+/** The hash of the examples. @param {string} text */
+export const HASH = (text) => keyedHash(Buffer.from("the secret of the examples"), text);
+/** The functions of the service with that hash. */
+export const SERVICE = { name: "user", ...domain(HASH) };
 
 export const REQUEST = example("UserCreateRequested", "typical");
 export const CREATED = example("UserCreated", "typical");

@@ -55,6 +55,7 @@ class BackgroundSessions:
                 mail = self._retry_queue.schedule.new(attempt.body, None, attempt.session.dot_sent)
                 if await self._delivery.update_notification(attempt.key, queued_until=timestamp(mail.due)):
                     attempt.claimed = await self._retry_queue.put(order_id, mail)
+                    await self._unsent.erased_users.end_queued(order_id, attempt.received.event.user_id)
             finally:
                 if attempt.claimed is None and not attempt.session.dot_sent:
                     attempt.task.cancel()

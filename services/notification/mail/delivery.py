@@ -17,6 +17,7 @@ from typing import Any, Protocol, cast
 import msgspec
 from prometheus_client import Counter, Gauge
 
+from services.notification.age import is_fresh
 from services.notification.domain import Notification
 from services.notification.events import EmailRequested
 from services.notification.mail.mime import mime_message
@@ -82,6 +83,9 @@ class DeliveryAttempt:
 class Fallback(Protocol):
     """The treatment of a mail that the first attempt does not send."""
 
+    async def drops(self, received: Received[EmailRequested]) -> bool:
+        """Return whether the mail must not be sent, because its user is erased."""
+
     async def takes(self, received: Received[EmailRequested], body: bytes, notification: Notification) -> bool:
         """Take a mail before its session begins; return False if this event must send it."""
 
@@ -127,6 +131,8 @@ class MailDelivery:
             if await self.is_sent(key, notification, loaded):
                 return
             attempt = self.attempts.get(key)
+            if attempt is None and not is_fresh(body, self._now()) and await self._fallback.drops(received):
+                return
             if attempt is None:
                 if self._needs_fallback(notification) and await self._fallback.takes(received, body, notification):
                     return
@@ -152,8 +158,6 @@ class MailDelivery:
             or self.reachability.failures > 0
             or not self.has_room()
         )
-
-    # --- Sessions
 
     def has_room(self) -> bool:
         """Return whether this process may begin one more session."""
@@ -196,8 +200,6 @@ class MailDelivery:
         MAILS[OUTCOME_LABELS.get(outcome, outcome)].inc()
         if outcome != "sent" or self.reachability.failures:
             self.reachability.learn(outcome, attempt.started_at)
-
-    # --- The notification
 
     async def load(self, key: str) -> tuple[Notification, Loaded]:
         """Load a notification; raise PermanentError if there is none."""

@@ -86,6 +86,14 @@ async def later_ids(store: Store, due: datetime) -> list[str]:
     return await PagedIndex(store, _name(hour_of(due))).ids()
 
 
+async def later_hours(store: Store, last: datetime) -> list[datetime]:
+    """Return the hours up to `last` whose mails are not in the retry queue yet."""
+    value, _ = await store.load(FIRST)
+    hour = last + HOUR if value is None else msgspec.json.decode(value, type=_First).hour
+    count = max(0, int((last - hour) / HOUR) + 1) if hour <= last else 0
+    return [hour + number * HOUR for number in range(count)]
+
+
 def hour_of(at: datetime) -> datetime:
     """Return the beginning of an hour in UTC."""
     return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)

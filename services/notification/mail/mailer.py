@@ -10,6 +10,7 @@ from services.notification.domain import Notification
 from services.notification.events import EmailRequested
 from services.notification.mail.background import BackgroundSessions
 from services.notification.mail.delivery import WINDOW_SECONDS, DeliveryAttempt, MailDelivery
+from services.notification.mail.erasure import ErasedUsers
 from services.notification.mail.retries import MailRetries
 from services.notification.mail.retry_queue import MailRetryQueue
 from services.notification.mail.server import Connector, MailServer
@@ -41,10 +42,15 @@ class Mailer:
         self.connections = Connections(Connector(server))
         new_session = new_session or partial(Session, self.connections, sender)
         self.delivery = MailDelivery(new_session, sender, store, self, now, window_seconds)
-        self.unsent = UnsentMails(self.delivery, retry_queue, store, now)
+        self.erased_users = ErasedUsers(store, retry_queue)
+        self.unsent = UnsentMails(self.delivery, retry_queue, store, now, self.erased_users)
         self.background = BackgroundSessions(self.delivery, self.unsent, retry_queue, now)
         self.retries = MailRetries(self.delivery, self.unsent, self.background, retry_queue)
         self.handle = self.delivery.handle
+
+    async def drops(self, received: Received[EmailRequested]) -> bool:
+        """Return whether the mail must not be sent, because its user is erased."""
+        return await self.erased_users.has(received.event.user_id)
 
     async def takes(self, received: Received[EmailRequested], body: bytes, notification: Notification) -> bool:
         """Take a mail before its session begins; return False if this event must send it."""

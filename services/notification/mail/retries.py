@@ -98,6 +98,9 @@ class MailRetries:
         if await self._delivery.is_sent(key, notification, loaded):
             await self._retry_queue.end(claimed)
             return None
+        if await self._unsent.erased_users.has(received.event.user_id):
+            await self._retry_queue.end(claimed)
+            return None
         if notification.failed_at is not None and not await self._unsent.is_replayed(received.id):
             await self._retry_queue.end(claimed)
             return None

@@ -20,7 +20,7 @@ from services.notification.mail.outcome import Outcome
 from services.notification.mail.retry_schedule import LEASE, ClaimedMail, Mail, RetrySchedule
 from sidecart.chassis.errors import Conflict, TransientError
 from sidecart.chassis.paged_index import IndexFull, PagedIndex
-from sidecart.chassis.store import Store
+from sidecart.chassis.store import Store, update
 
 INDEX = "mail-retry-index"
 POLL_SECONDS = 5.0
@@ -107,6 +107,18 @@ class MailRetryQueue:
                 await self._store.save(_key(order_id), mail.changed(holder="").encoded(), etag)
             except Conflict as conflict:
                 raise TransientError(f"{conflict}: another process is writing it") from conflict
+
+    async def drop(self, order_id: str) -> None:
+        """Finish a mail that must not be sent anymore, also one that a process has claimed."""
+
+        def finish(value: bytes | None) -> tuple[bytes | None, None]:
+            mail = None if value is None else msgspec.json.decode(value, type=Mail)
+            if mail is None or mail.done:
+                return None, None
+            return mail.changed(done=True, event="", holder="").encoded(), None
+
+        await update(self._store, _key(order_id), finish)
+        await self._unlist(order_id)
 
     # --- Due mails
 

@@ -12,6 +12,7 @@ from prometheus_client import Counter
 from services.notification.domain import Notification
 from services.notification.events import EmailRequested
 from services.notification.mail.delivery import TOPIC, DeliveryAttempt, MailDelivery, notification_key
+from services.notification.mail.erasure import ErasedUsers
 from services.notification.mail.outcome import Result
 from services.notification.mail.retry_queue import MailRetryQueue
 from services.notification.pacing import pause_until
@@ -32,16 +33,27 @@ class UnsentMails:
     """Puts mails into the retry queue, and gives up those that the server refuses."""
 
     def __init__(
-        self, delivery: MailDelivery, retry_queue: MailRetryQueue, store: Store, now: Callable[[], datetime]
+        self,
+        delivery: MailDelivery,
+        retry_queue: MailRetryQueue,
+        store: Store,
+        now: Callable[[], datetime],
+        erased_users: ErasedUsers,
     ) -> None:
         self.dead_letters = DeadLetters(store, now)
+        self.erased_users = erased_users
         self._delivery = delivery
         self._retry_queue = retry_queue
         self._store = store
         self._now = now
 
     async def takes(self, received: Received[EmailRequested], body: bytes, notification: Notification) -> bool:
-        """Take a mail that is settled or queued, or that no session may send now."""
+        """Take a mail that is settled or queued, or that no session may send now.
+
+        A mail of an erased user is taken and never sent.
+        """
+        if await self.erased_users.has(received.event.user_id):
+            return True
         if await self._is_settled(received, body, notification):
             return True
         due = pause_until(notification.not_before, self._now())
@@ -83,6 +95,7 @@ class UnsentMails:
         log.info("%s waits until %s: its user got too many mails", order_id, timestamp(due))
         if await self._delivery.update_notification(notification_key(order_id), queued_until=timestamp(due)):
             await self._retry_queue.put(order_id, self._retry_queue.schedule.paced(body, due))
+            await self.erased_users.end_queued(order_id, received.event.user_id)
             PACED.inc()
 
     async def is_replayed(self, event_id: str) -> bool:
@@ -113,6 +126,7 @@ class UnsentMails:
         order_id, mail = received.event.order_id, self._retry_queue.schedule.new(body, result.outcome)
         if await self._delivery.update_notification(notification_key(order_id), queued_until=timestamp(mail.due)):
             await self._retry_queue.put(order_id, mail)
+            await self.erased_users.end_queued(order_id, received.event.user_id)
 
     async def give_up(self, attempt: DeliveryAttempt, reason: str) -> None:
         """Write the dead letter, then `failed_at`.
@@ -121,6 +135,9 @@ class UnsentMails:
         """
         await self.dead_letters.write(TOPIC, attempt.body, reason, attempt.traceparent)
         await self._delivery.update_notification(attempt.key, failed_at=timestamp(self._now()))
+        user_id = attempt.received.event.user_id
+        if await self.erased_users.has(user_id):  # erased before the dead letter was written
+            await self.dead_letters.erase(user_id, (TOPIC,))
 
 
 def current_traceparent() -> str:

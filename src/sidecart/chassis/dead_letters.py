@@ -2,14 +2,14 @@
 
 The key `dead:<event id>` holds one dead letter. `dead-index:<n>` (n = 0, 1, ...) holds the ids of
 up to 100 of them, oldest first. Replaying or discarding a dead letter sets its `status` field; a
-dead letter without a status is open.
+dead letter without a status is open. The status `erased` is final: the event is gone.
 """
 
 from __future__ import annotations
 
 import base64
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 import msgspec
@@ -23,7 +23,9 @@ EVENT_BYTES_MAX = 960 * 1024  # of an event, encoded as a JSON string; a longer 
 ESCAPE_BYTES_MAX = 6  # the longest encoding of one character in JSON
 RAW_BYTES_MAX = EVENT_BYTES_MAX // 4 * 3  # of an event stored in base64; a longer one is truncated
 REASON_CHARS_MAX = 1_000
+LOADED_MAX = 10  # dead letters read at once: each may have 1 MiB
 OPEN = "open"
+ERASED = "erased"
 NO_ID = uuid.UUID("5f0c6f8e-62a4-5a36-9c6b-6f1f3d0a2f11")  # UUID namespace for events without an id
 
 
@@ -82,14 +84,48 @@ class DeadLetters:
     async def _open_again(self, key: str, letter: dict[str, str]) -> bool:
         """Overwrite a replayed or discarded dead letter with `letter`, which opens it again.
 
-        Return False if the stored one is open.
+        Return False if the stored one is open or erased.
         """
 
         def reopen(value: bytes | None) -> tuple[bytes | None, bool]:
             stored = {} if value is None else msgspec.json.decode(value, type=dict[str, str])
-            if value is not None and stored.get("status", OPEN) == OPEN:
+            if value is not None and stored.get("status", OPEN) in (OPEN, ERASED):
                 return None, False
             reopened = {**letter, "traceparent": letter["traceparent"] or stored.get("traceparent", "")}
             return msgspec.json.encode(reopened), True
 
         return await update(self._store, key, reopen)
+
+    async def erase(self, id_: str, topics: Collection[str]) -> None:
+        """Erase the events of `topics` that name an id; raise TransientError.
+
+        The dead letters stay without their events. Call this rarely: it reads every dead letter.
+        """
+        names = await self._index.ids()
+        for start in range(0, len(names), LOADED_MAX):
+            keys = [f"dead:{name}" for name in names[start : start + LOADED_MAX]]
+            for key, value in zip(keys, await self._store.load_many(keys), strict=True):
+                if value is not None and _names(_letter(value), id_, topics):
+                    await update(self._store, key, self._erased)
+
+    def _erased(self, value: bytes | None) -> tuple[bytes | None, None]:
+        letter = {} if value is None else _letter(value)
+        if letter.get("status") == ERASED:
+            return None, None
+        kept = {name: text for name, text in letter.items() if name != "event_base64"}
+        # The part after the first colon may quote the event.
+        reason = letter.get("reason", "").partition(": ")[0]
+        status_time = timestamp(self._now())
+        return msgspec.json.encode(
+            {**kept, "event": "", "reason": reason, "status": ERASED, "status_time": status_time}
+        ), None
+
+
+def _letter(value: bytes) -> dict[str, str]:
+    return msgspec.json.decode(value, type=dict[str, str])
+
+
+def _names(letter: dict[str, str], id_: str, topics: Collection[str]) -> bool:
+    """Return whether a dead letter holds an event of `topics` that names the id."""
+    event = letter.get("event", "").encode() or base64.b64decode(letter.get("event_base64", ""))
+    return letter.get("topic") in topics and id_.encode() in event

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
@@ -10,6 +11,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from sidecart.chassis.errors import PermanentError
+from sidecart.chassis.reply_topics import is_requester
 
 E = TypeVar("E")
 
@@ -29,6 +31,8 @@ class Envelope(msgspec.Struct):
     data: msgspec.Raw
     source: str = ""
     subject: str = ""
+    replyto: str = ""
+    """The gateway that waits for the reply to the initial command; empty for a shared reply."""
 
 
 class _Delivery(msgspec.Struct):
@@ -55,6 +59,7 @@ class CloudEvent(msgspec.Struct, kw_only=True):
     time: str
     datacontenttype: str = "application/json"
     data: msgspec.Raw
+    replyto: str | msgspec.UnsetType = msgspec.UNSET
     traceid: str | msgspec.UnsetType = msgspec.UNSET  # both or neither: see src/sidecart/chassis/telemetry/spans.py
     traceparent: str | msgspec.UnsetType = msgspec.UNSET
 
@@ -63,14 +68,15 @@ class CloudEvent(msgspec.Struct, kw_only=True):
 class Received(Generic[E]):
     """One event as a step receives it.
 
-    It holds the decoded data, the event's id, the id of the initial command, and the time of
-    receipt (UTC).
+    It holds the decoded data, the event's id, the id of the initial command, the time of receipt
+    (UTC), and the gateway that waits for the reply (empty: none has an address).
     """
 
     event: E
     id: str
     correlation_id: str
     at: datetime
+    reply_to: str = ""
 
 
 def delivered(body: bytes) -> bytes:
@@ -85,11 +91,11 @@ def delivered(body: bytes) -> bytes:
         return body
 
 
-def parse(topic: str, body: bytes, publisher: str) -> Envelope:
-    """Parse the envelope of an event.
+def parse(topic: str, body: bytes, publisher: str, types: Set[str] | None = None) -> Envelope:
+    """Parse the envelope of an event; `types` are the event types of a reply topic.
 
-    Raise PermanentError if it is too large, or is not a CloudEvent of this topic and this publisher
-    with UUIDs as ids.
+    On every other topic the type is the topic. Raise PermanentError if the event is too large, or
+    is not a CloudEvent of this topic and this publisher with UUIDs as ids.
     """
     if len(body) > BODY_BYTES_MAX:
         raise PermanentError(f"the event has {len(body)} bytes, more than {BODY_BYTES_MAX}")
@@ -99,10 +105,12 @@ def parse(topic: str, body: bytes, publisher: str) -> Envelope:
         uuid.UUID(envelope.correlationid)
     except (ValueError, RecursionError) as error:  # includes msgspec's and Unicode errors
         raise PermanentError("not a CloudEvent", str(error)) from error
-    if envelope.type != topic:
+    if envelope.type != topic if types is None else envelope.type not in types:
         raise PermanentError(f"unexpected event type on topic {topic!r}", envelope.type[:100])
     if envelope.source != publisher:
         raise PermanentError(f"the source is not {publisher!r}, the publisher of {topic!r}", envelope.source[:100])
+    if envelope.replyto and not is_requester(envelope.replyto):
+        raise PermanentError("the reply address is no gateway", envelope.replyto[:100])
     return envelope
 
 
@@ -115,7 +123,7 @@ def decode(envelope: Envelope, kind: type[E], at: datetime) -> Received[E]:
         event = msgspec.json.decode(envelope.data, type=kind)
     except (ValueError, RecursionError) as error:
         raise PermanentError("malformed data", str(error)) from error
-    return Received(event=event, id=envelope.id, correlation_id=envelope.correlationid, at=at)
+    return Received(event, envelope.id, envelope.correlationid, at, envelope.replyto)
 
 
 def derived_id(input_id: str, source: str, kind: str, position: int) -> str:

@@ -10,8 +10,11 @@ and the process may crash between any two lines. One record per aggregate makes 
   everything can be repeated, by any process that loads the outbox: secondary records are inserted,
   and outputs have ids that follow from the event's id.
 - **The outbox is finished before the next decision**, because the next save drops it.
+- **An erasure keeps nothing of before.** The save has no earlier entry, and the erased forms of
+  secondary records overwrite what is there. A late insert keeps them.
 - **A repeated event gives the same outputs again**, from the outbox or from the state. The broker
-  may have lost them together with the acknowledgment, and nothing else would publish them.
+  may have lost them together with the acknowledgment, and nothing else would publish them. They
+  go to the gateway that repeated the command, because the first one may be gone.
 
 Within a process, events of one key wait for each other (`KeyedLocks`); the ETag detects races of
 processes. `src/sidecart/chassis/deferral.py` and `src/sidecart/chassis/speculation.py` make this
@@ -33,6 +36,7 @@ from sidecart.chassis.events import Received, decode, parse
 from sidecart.chassis.keyed_locks import KeyedLocks
 from sidecart.chassis.outbox import Outbox, Sidecar
 from sidecart.chassis.record import OutboxEntry, Record
+from sidecart.chassis.reply_topics import readdressed
 from sidecart.chassis.service import Service, Step
 from sidecart.chassis.store import ATTEMPTS_MAX
 from sidecart.chassis.telemetry.metrics import CONFLICTS, REPEATED
@@ -83,6 +87,7 @@ class EventProcessor(Generic[S, E]):
     async def _attempt(self, key: str, received: Received[E]) -> None:
         """Process the event; raise Conflict if another process saved the record meanwhile."""
         record, etag = await self._load(key)
+        self._address(record, received)
         deferred = self._deferred(key, record, received)
         published = await self._finish_outbox(key, record, deferred)
         if received.id in record.outbox:
@@ -100,7 +105,13 @@ class EventProcessor(Generic[S, E]):
             await self._outbox.perform(entry)
             return
 
-        await self._commit(key, received, step, {**deferred, received.id: entry}, etag)
+        kept = await self._kept(key, deferred, step)
+        await self._commit(key, received, step, {**kept, received.id: entry}, etag)
+
+    def _address(self, record: Record, received: Received[E]) -> None:
+        """Address the saved outputs of a repeated event to its latest requester."""
+        if (entry := record.outbox.get(received.id)) is not None:
+            entry.outputs = [msgspec.Raw(readdressed(bytes(each), received.reply_to)) for each in entry.outputs]
 
     async def _finish_outbox(self, key: str, record: Record, deferred: Mapping[str, OutboxEntry]) -> set[str]:
         """Finish the entries of earlier saves; return the ids of the entries published now.
@@ -116,6 +127,14 @@ class EventProcessor(Generic[S, E]):
             await self._outbox.finish(key, event_id, entry)
             published.add(event_id)
         return published
+
+    async def _kept(self, key: str, deferred: Mapping[str, OutboxEntry], step: Step[S]) -> Mapping[str, OutboxEntry]:
+        """Return the deferred entries; an erasure finishes them, because they may hold its data."""
+        if step.erased is None:
+            return deferred
+        for event_id, entry in deferred.items():
+            await self._outbox.finish(key, event_id, entry)
+        return {}
 
     def _deferred(self, key: str, record: Record, received: Received[E]) -> dict[str, OutboxEntry]:
         """Return the entries that this round keeps in the outbox; never the entry of this event."""
@@ -154,5 +173,6 @@ def is_decision(step: Step[Any], state: Any) -> bool:
     """Return whether a step must be saved before its effects become visible.
 
     Otherwise its outputs repeat the stored state, and the first write of a secondary record wins.
+    An erasure is a decision even if the state stays: its save fails if the data arrives right now.
     """
-    return step.state != state or bool(step.secondaries and step.outputs)
+    return step.state != state or step.erased is not None or bool(step.secondaries and step.outputs)

@@ -12,12 +12,16 @@ NOTHING = msgspec.Raw(b"null")
 
 
 class OutboxEntry(msgspec.Struct):
-    """The unfinished work of one event; the process `writer` saved it at `time` (RFC 3339, UTC)."""
+    """The unfinished work of one event; the process `writer` saved it at `time` (RFC 3339, UTC).
+
+    `erased` has the final forms of secondary records, which overwrite what is there.
+    """
 
     secondaries: dict[str, msgspec.Raw]
     outputs: list[msgspec.Raw]
     writer: str = ""
     time: str = ""
+    erased: dict[str, msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Record(msgspec.Struct):

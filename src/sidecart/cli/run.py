@@ -17,6 +17,7 @@ from sidecart.launcher.errors import Interrupted, LaunchError
 from sidecart.launcher.lifecycle.settings import app_logins, external_servers, settings_from_environment
 from sidecart.launcher.lifecycle.supervisor import Supervisor
 from sidecart.launcher.lifecycle.system import Options, Report, System
+from sidecart.launcher.permissions import TRIMMER
 from sidecart.launcher.project import declared_text, home
 from sidecart.launcher.topology import app_of, metrics_of
 
@@ -149,12 +150,13 @@ def say(text: str) -> None:
 
 
 def _write_targets(system: System) -> None:
-    """Write the addresses of the apps' metrics for Prometheus (docs/grafana/prometheus.yml).
+    """Write the addresses of all metrics for Prometheus (docs/grafana/prometheus.yml).
 
     The ports change at each start.
     """
     # a replacement may have no metrics
     names = [name for name in system.replicas if app_of(name) not in system.options.replaced]
+    names += [TRIMMER] if system.plan.has_trimmer else []
     targets = [
         {"targets": [f"127.0.0.1:{system.ports[metrics_of(name)]}"], "labels": {"app": app_of(name), "replica": name}}
         for name in names

@@ -24,7 +24,7 @@ from sidecart.chassis.processor import EventProcessor
 from sidecart.chassis.service import Service
 from sidecart.contracts.memory_sidecar import Event, MemorySidecar
 from sidecart.edge.command import build_command, resource_id
-from sidecart.edge.declarations import Application, CommandDeclaration
+from sidecart.edge.declarations import AnyCommand, Application, CommandDeclaration
 from sidecart.launcher.documents import convert, read_json
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.topics import CONTRACTS, GATEWAY, TOPIC_LIST, Topic, read_topics
@@ -124,7 +124,7 @@ class _Scenario:
     def __init__(
         self, application: Application, topics: Mapping[str, Topic], services: Mapping[str, Service[Any, Any]]
     ) -> None:
-        self._commands = {command.topic: command for command in application.commands}
+        self._commands = {command.topic: command for command in application.all_commands}
         self._topics = topics
         self._services = services
         self._clock = START
@@ -154,7 +154,11 @@ class _Scenario:
             raise LaunchError(f"{SCENARIO}: no command of the gateway publishes {flow.topic}")
         declared = self._commands[flow.topic]
         body = _body(flow, declared)
-        resource = flow.resource or resource_id(SECRET, declared.path, body[declared.owner], flow.key)
+        resource = flow.resource
+        if isinstance(declared, CommandDeclaration) and flow.key:
+            resource = resource_id(SECRET, declared.path, body[declared.owner], flow.key)
+        if not resource:
+            raise LaunchError(f"{SCENARIO}: {flow.topic} {flow.name} needs `resource`: it creates none")
         made = build_command(flow.topic, resource, "/", body, {declared.resource: resource}, at=at)
         event: Event = msgspec.json.decode(made.event)
         return event
@@ -180,7 +184,7 @@ class _Scenario:
         self._run.examples.append(example)
 
 
-def _body(flow: Flow, declared: CommandDeclaration) -> dict[str, Any]:
+def _body(flow: Flow, declared: AnyCommand) -> dict[str, Any]:
     """Return the body as the gateway sends it; raise LaunchError if the gateway would reject it."""
     try:
         return declared.body.model_validate(flow.body).model_dump(exclude_none=True)

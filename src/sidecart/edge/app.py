@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Set
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -23,8 +23,8 @@ from sidecart.chassis.server.serve import run
 from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.chassis.sidecar import connect
 from sidecart.chassis.telemetry.tracing import traced
-from sidecart.edge import asyncapi, docs, openapi, settings
-from sidecart.edge.declarations import Application, CommandDeclaration, QueryDeclaration
+from sidecart.edge import asyncapi, docs, openapi, routes, settings
+from sidecart.edge.declarations import Application
 from sidecart.edge.journal import Flow
 from sidecart.edge.key_secrets import RotationUnderWay
 from sidecart.edge.origins import OriginCheck
@@ -80,59 +80,13 @@ def public_app(
     )
     openapi.document(app, application, is_open=is_open)
     docs.show(app)
-    _add_problem_handlers(app, application.command_paths)
+    _add_problem_handlers(app, application)
     _add_health_routes(app)
-    for command in application.commands:
-        _add_command(app, command)
-    for query in application.queries:
-        _add_query(app, query)
+    routes.add(app, application)
     _add_reconcile_routes(app)
     _add_key_secret_route(app)
     _add_asyncapi_route(app, application)
     return app
-
-
-def _add_command(app: InboundApp, command: CommandDeclaration) -> None:
-    async def post(request: Request) -> Response:
-        wiring: Wiring = request.app.state.wiring
-        return await wiring.commands_api.handle(command, request)
-
-    app.add_api_route(  # for the OpenAPI document; `Wiring.attach` serves the POST
-        command.path,
-        post,
-        methods=["POST"],
-        summary=command.summary,
-        status_code=201,
-        openapi_extra=openapi.request(command) | openapi.security(command.scope),
-        responses={
-            201: openapi.response(command.answer_schema, "confirmed by an event"),
-            202: openapi.response("accepted", "accepted; the outcome will be at Location"),
-            **openapi.problems(400, 401, 403, 404, 409, 413, 415, 421, 422, 429, 503),
-        },
-    )
-
-
-def _add_query(app: FastAPI, query: QueryDeclaration) -> None:
-    async def get(request: Request) -> Response:
-        wiring: Wiring = request.app.state.wiring
-        return await wiring.queries_api.read(query, request)
-
-    parameters = [
-        {"in": "path", "name": name, "required": True, "schema": {"type": "string", "format": "uuid"}}
-        for name in query.parameters
-    ]
-    app.add_api_route(
-        query.path,
-        get,
-        methods=["GET"],
-        summary=f"Read from the {query.app_id} service.",
-        openapi_extra={"parameters": parameters} | ({} if query.is_public else openapi.security()),
-        responses={
-            200: openapi.response(query.schema, "the resource as the service stores it"),
-            202: openapi.response("accepted", "accepted, not created yet"),
-            **openapi.problems(401, 403, 404, 409, 421, 422, 429, 503),
-        },
-    )
 
 
 def _add_health_routes(app: FastAPI) -> None:
@@ -205,7 +159,9 @@ def _add_asyncapi_route(app: FastAPI, application: Application) -> None:
         return Response(document, media_type="application/json")
 
 
-def _add_problem_handlers(app: FastAPI, command_paths: Set[str]) -> None:
+def _add_problem_handlers(app: FastAPI, application: Application) -> None:
+    allowed = routes.methods(application)
+
     @app.exception_handler(Problem)
     async def problem(request: Request, raised: Problem) -> Response:
         return raised.response()
@@ -213,7 +169,7 @@ def _add_problem_handlers(app: FastAPI, command_paths: Set[str]) -> None:
     @app.exception_handler(HTTPException)
     async def http(request: Request, raised: HTTPException) -> Response:
         if raised.status_code == 405:
-            return method_not_allowed("POST" if request.url.path in command_paths else "GET, HEAD").response()
+            return method_not_allowed(allowed(request.url.path)).response()
         if raised.status_code == 404:
             return not_found(request.url.path[:200]).response()
         return Problem(raised.status_code, "http", str(raised.detail)).response()

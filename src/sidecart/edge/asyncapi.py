@@ -12,7 +12,7 @@ from typing import Any
 
 from sidecart.chassis.events import CONTENT_TYPE
 from sidecart.edge.contracts import SCHEMAS, Contracts
-from sidecart.edge.declarations import Application, CommandDeclaration
+from sidecart.edge.declarations import AnyCommand, Application
 
 SERVERS = Path("components") / "servers"
 """A separate folder: a sidecar reads the folder of the broker's components and warns about each
@@ -44,7 +44,7 @@ def document(application: Application, version: str) -> dict[str, Any]:
     schemas = {name: _with_lone_refs(schema) for name, schema in contracts.schemas("schemas").items()}
     description = f"{application.description} {DELIVERY}"
     operations = {
-        name: each for topic, way in topics.items() for name, each in _operations(application.commands, topic, way)
+        name: each for topic, way in topics.items() for name, each in _operations(application.all_commands, topic, way)
     }
     return {
         "asyncapi": "3.0.0",
@@ -99,7 +99,7 @@ def _message(topic: str, summary: str, examples: Mapping[str, Any]) -> dict[str,
 
 
 def _operations(
-    commands: Sequence[CommandDeclaration], topic: str, way: dict[str, Any]
+    commands: Sequence[AnyCommand], topic: str, way: dict[str, Any]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the send operation of the publisher and the receive operation of each consumer.
 
@@ -117,13 +117,14 @@ def _operations(
             yield f"{name}-for-{reply}", operation | {"summary": summary, "reply": _channel_reference(reply)}
 
 
-def _replies(commands: Sequence[CommandDeclaration], topic: str) -> Iterator[tuple[str, str]]:
+def _replies(commands: Sequence[AnyCommand], topic: str) -> Iterator[tuple[str, str]]:
     """Yield the events that may answer a command, each with its effect on the HTTP response."""
     for declaration in commands:
         if declaration.topic == topic:
-            held = f"POST {declaration.path} is held until its reply arrives"
-            yield declaration.success, f"{held}: this event becomes the 201 response."
-            yield declaration.rejection, f"{held}: this event becomes a problem response."
+            held, (success, *rejections) = f"{declaration.call} is held until its reply arrives", declaration.replies
+            yield success, f"{held}: this event becomes the {declaration.success_status} response."
+            for rejection in rejections:
+                yield rejection, f"{held}: this event becomes a problem response."
 
 
 def _channel_reference(topic: str) -> dict[str, Any]:

@@ -81,6 +81,11 @@ class Callers:
         self._known.clear()
         self._forgotten += 1
 
+    def forget_caller(self, caller: str) -> None:
+        """Forget the tokens of an erased caller, and the address in them."""
+        for token in [token for token, known in self._known.items() if known.caller.id == caller]:
+            del self._known[token]
+
     async def of(self, request: Request) -> Caller:
         """Return the caller.
 

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from sidecart.chassis.events import CloudEvent, timestamp
+from sidecart.chassis.reply_topics import GATEWAY
 from sidecart.chassis.telemetry import tracing
 
 MADE_KEY = re.compile(r"^sidecart-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$", re.ASCII)
@@ -41,6 +42,8 @@ class Command:
     event: bytes
     owner: str = ""
     """The id of the caller who may read the resource, or what the body names as its owner."""
+    flow: str = ""
+    """The id of the flow that the command starts; empty for that of the resource."""
 
     @property
     def resource(self) -> str:
@@ -62,21 +65,24 @@ def build_command(
     *,
     at: datetime,
     owner: str = "",
+    reply_to: str = "",
 ) -> Command:
     """Build the command that creates a resource; `at` is the time of its event.
 
     The command's id is derived from the resource and the body. Its data is `ids` and the body.
+    `reply_to` is the gateway that reads the reply on a topic of its own; empty for shared topics.
     """
     event_id = command_id(resource, body)
     trace = {} if tracing.spans is None else tracing.spans.attributes()
     event = CloudEvent(
         id=event_id,
         type=topic,
-        source="gateway",
+        source=GATEWAY,
         subject=resource,
         correlationid=event_id,
         time=timestamp(at),
         data=msgspec.Raw(msgspec.json.encode({**ids, **body})),
+        replyto=reply_to or msgspec.UNSET,
         **trace,
     )
     return Command(event_id, topic, location, msgspec.json.encode(event), owner)

@@ -1,4 +1,4 @@
-"""Held calls from both ends: the POST routes publish commands, and reply events answer them."""
+"""The POST routes: each publishes a command, and answers with the reply."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ from dataclasses import dataclass
 import msgspec
 from fastapi import Request, Response
 
-from sidecart.chassis.errors import PermanentError
-from sidecart.chassis.events import now, parse
-from sidecart.chassis.publishers import publishers_of, read_publishers
+from sidecart.chassis.events import now
 from sidecart.chassis.store_health import StoreHealth
 from sidecart.edge import bodies
 from sidecart.edge.callers import Caller, Callers, forbidden
 from sidecart.edge.command import Command, Deadline, build_command, key_owner, made_key
 from sidecart.edge.declarations import Application, CommandDeclaration
-from sidecart.edge.held_requests import CommandDispatcher, HeldRequests, Reply
+from sidecart.edge.held_requests import CommandDispatcher, Reply
 from sidecart.edge.idempotency import IdempotencyKey, idempotency_key
 from sidecart.edge.key_secrets import KeySecrets
 from sidecart.edge.known_resources import KnownResources
-from sidecart.edge.metrics import LATE_REPLIES
-from sidecart.edge.pending_commands import NotRecorded, PendingCommands
-from sidecart.edge.pending_records import Rejection
+from sidecart.edge.pending_commands import NotRecorded
 from sidecart.edge.preferences import DEFAULT, Preference, preference
 from sidecart.edge.problems import Problem, unavailable
 
@@ -68,9 +64,19 @@ class CommandsApi:
             if path not in self.known.paths:
                 await self.known.require(self.application.query_of[creator.location].app_id, path, deadline)
         location = declared.location.format_map(ids)
-        names_owner = caller.id if declared.is_caller and caller is not None else sent[declared.owner]
+        # A caller that is the resource itself owns it. The field of the body may be an address.
+        names_owner = resource if declared.is_caller else sent[declared.owner]
         own_id = {declared.resource: resource}
-        command = build_command(declared.topic, resource, location, sent, own_id, at=now(), owner=names_owner)
+        command = build_command(
+            declared.topic,
+            resource,
+            location,
+            sent,
+            own_id,
+            at=now(),
+            owner=names_owner,
+            reply_to=self.dispatcher.reply_to,
+        )
         return await self._dispatch(declared, key.sent, preferred, deadline, command, ids)
 
     async def _dispatch(
@@ -159,52 +165,3 @@ class Responses:
             raise ValueError(f"{reply.topic} has the unknown reason {reason[:100]!r}")
         status, detail = command.problems[reason]
         return Problem(status, reason, detail)
-
-
-class Replies:
-    """Handles reply events.
-
-    Most replies are for another replica or for a request that has been answered, so the data is
-    decoded only if this replica needs it.
-    """
-
-    def __init__(
-        self,
-        application: Application,
-        responses: Responses,
-        held: HeldRequests,
-        pending_commands: PendingCommands,
-        known: KnownResources,
-    ) -> None:
-        self._responses = responses
-        self._held = held
-        self._pending_commands = pending_commands
-        self._known = known
-        publishers = application.publishers or read_publishers(application.folder)
-        self._publishers = publishers_of(responses.topics, publishers)
-        self._creates_required = {command.success: command for command in application.required.values()}
-
-    async def handle(self, topic: str, body: bytes) -> None:
-        """Settle the held requests and the pending command that wait for this reply.
-
-        Raise PermanentError for a malformed reply, which changes nothing.
-        """
-        envelope = parse(topic, body, self._publishers[topic])
-        reply = Reply(topic, envelope.data)
-        is_pending = envelope.correlationid in self._pending_commands.resource_of
-        if is_pending or self._held.is_waiting(envelope.correlationid):
-            try:
-                response = self._responses.of(reply)
-            except ValueError as error:
-                raise PermanentError("malformed reply", str(error)) from error
-            if not self._held.is_waiting(envelope.correlationid):
-                LATE_REPLIES.inc()
-            rejection = (
-                Rejection(response.status, response.kind, response.detail) if isinstance(response, Problem) else None
-            )
-            if is_pending:
-                self._pending_commands.settle(envelope.correlationid, rejection)
-            self._held.settle(envelope.correlationid, reply)
-        command = self._creates_required.get(topic)
-        if command is not None and envelope.subject:
-            self._known.add(command.location.format(**{command.resource: envelope.subject}))

@@ -1,13 +1,14 @@
 """The declarations of an application's HTTP API: commands, queries, and the flows they start.
 
-A new held call is one `CommandDeclaration`; a new read is one `QueryDeclaration`. The routes, the
+A new held call is one `CommandDeclaration`; a new read is one `QueryDeclaration`. An
+`ErasureDeclaration` and an `ExportDeclaration` serve the rights of a person. The routes, the
 OpenAPI and AsyncAPI documents, the subscriptions, readiness and the metrics follow from them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -15,27 +16,10 @@ from typing import Literal
 import msgspec
 from pydantic import BaseModel
 
+from sidecart.edge.flow_declaration import FlowDeclaration as FlowDeclaration  # gateways import all from here
+from sidecart.edge.personal_data import ErasureDeclaration, ExportDeclaration
+
 PARAMETER = re.compile(r"\{(\w+)\}")
-
-
-def _never(_body: bytes) -> bool:
-    return False
-
-
-@dataclass(frozen=True, slots=True)
-class FlowDeclaration:
-    """A flow that goes on after the reply, and is checked until it has ended.
-
-    `owner` is the app-id of the service that has the created resource. Its answer has all fields of
-    the command's body, so the command can be built again. `ends_at` are the app-ids of the services
-    that answer `/unfinished/<name>/<ids>` (WIRE.md, section 12). `is_pending` returns True if the
-    owner's answer shows that the flow has not ended.
-    """
-
-    name: str
-    owner: str
-    ends_at: tuple[str, ...]
-    is_pending: Callable[[bytes], bool] = _never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +64,24 @@ class CommandDeclaration:
     """Reason -> status and detail."""
     flow: FlowDeclaration | None = None
 
+    @property
+    def call(self) -> str:
+        """The HTTP method and the path."""
+        return f"POST {self.path}"
+
+    @property
+    def success_status(self) -> int:
+        """The status of the response after success."""
+        return 201
+
+    @property
+    def replies(self) -> tuple[str, ...]:
+        """The events that answer the command."""
+        return self.success, self.rejection
+
+
+AnyCommand = CommandDeclaration | ErasureDeclaration
+
 
 @dataclass(frozen=True, slots=True)
 class QueryDeclaration:
@@ -122,18 +124,23 @@ class Application:
     queries: tuple[QueryDeclaration, ...]
     publishers: Mapping[str, str] | None = None
     """The publisher of each reply; None: contracts/topics.json names it."""
-    command_of_reply: Mapping[str, CommandDeclaration] = field(init=False)
+    erasures: tuple[ErasureDeclaration, ...] = ()
+    exports: tuple[ExportDeclaration, ...] = ()
+    command_of_reply: Mapping[str, AnyCommand] = field(init=False)
     required: Mapping[str, CommandDeclaration] = field(init=False)
     """Maps the name of an id that a command requires to the command that creates its resource."""
     query_of: Mapping[str, QueryDeclaration] = field(init=False)
     """Maps the location of each command to the query that reads it."""
 
     def __post_init__(self) -> None:
-        replies = {topic: command for command in self.commands for topic in (command.success, command.rejection)}
+        replies = {topic: command for command in self.all_commands for topic in command.replies}
         creators = {command.resource: command for command in self.commands}
         queries = {query.path: query for query in self.queries}
         object.__setattr__(self, "command_of_reply", replies)
         object.__setattr__(self, "query_of", queries)
+        for erasure in self.erasures:
+            if erasure.path not in queries:
+                raise ValueError(f"DELETE {erasure.path}: no query reads this path")
         for command in self.commands:
             if missing := {command.owner, *command.identity} - command.body.model_fields.keys():
                 raise ValueError(f"{command.path}: the body has no field {', '.join(sorted(missing))}")
@@ -151,10 +158,16 @@ class Application:
         object.__setattr__(self, "required", {name: creators[name] for name in needed})
 
     @property
+    def all_commands(self) -> tuple[AnyCommand, ...]:
+        """The commands, and those of the erasures."""
+        return (*self.commands, *self.erasures)
+
+    @property
     def services(self) -> list[str]:
         """The app-ids that the gateway calls; those of the queries come first."""
-        ends = (app_id for each in self.commands if each.flow for app_id in (each.flow.owner, *each.flow.ends_at))
-        return list(dict.fromkeys([*(query.app_id for query in self.queries), *ends]))
+        ends = (app_id for each in self.all_commands if each.flow for app_id in (each.flow.owner, *each.flow.ends_at))
+        parts = (app_id for each in self.exports for app_id in each.app_ids)
+        return list(dict.fromkeys([*(query.app_id for query in self.queries), *ends, *parts]))
 
     @property
     def rejections(self) -> frozenset[str]:

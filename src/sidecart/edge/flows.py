@@ -13,7 +13,7 @@ from datetime import datetime
 import msgspec
 
 from sidecart.edge.command import Command, build_command
-from sidecart.edge.declarations import Application, CommandDeclaration, FlowDeclaration
+from sidecart.edge.declarations import AnyCommand, Application, FlowDeclaration
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class FlowKind:
     """
 
     declared: FlowDeclaration
-    started_by: CommandDeclaration
+    started_by: AnyCommand
 
     @property
     def name(self) -> str:
@@ -69,7 +69,7 @@ class Flows:
     """The flows of an application, by their name, the command's topic and the resource's path."""
 
     def __init__(self, application: Application) -> None:
-        kinds = [FlowKind(command.flow, command) for command in application.commands if command.flow is not None]
+        kinds = [FlowKind(command.flow, command) for command in application.all_commands if command.flow is not None]
         self.by_name: Mapping[str, FlowKind] = {kind.name: kind for kind in kinds}
         self.by_topic: Mapping[str, FlowKind] = {kind.started_by.topic: kind for kind in kinds}
         """A command that is not listed here starts no flow: it ends with its reply."""

@@ -108,7 +108,10 @@ class CommandDispatcher:
         pending_commands: PendingCommands,
         journal: Journal,
         rejections: Set[str],
+        reply_to: str = "",
     ) -> None:
+        self.reply_to = reply_to
+        """The reply address of this gateway; empty if it reads the shared topics."""
         self._sidecar = sidecar
         self._held = held
         self._pending_commands = pending_commands
@@ -128,7 +131,7 @@ class CommandDispatcher:
         """
         if starts is None:
             return await self._hold(command, deadline)
-        flow, is_new = self._journal.add(starts.name, command.resource)
+        flow, is_new = self._journal.add(starts.name, command.flow or command.resource)
         try:
             reply = await self._hold(command, deadline)
         except Problem:  # the command was not sent, or it was rejected

@@ -18,11 +18,11 @@ from sidecart.chassis.errors import Conflict, TransientError
 from sidecart.chassis.store import Store
 from sidecart.edge.journal import Batch, Flow, Journal, batch_key
 from sidecart.edge.problems import Problem
+from sidecart.edge.replicas import OTHERS_SECONDS, Replicas
 
 log = logging.getLogger(__name__)
 
 BATCHES_AT_ONCE = 100  # batches read in one call after a restart
-OTHERS_SECONDS = 60.0  # between two reads of the journals of other replicas
 CARRY_SECONDS = 600.0  # flows of an older batch move to a new one, so a restart reads few batches
 
 
@@ -53,7 +53,7 @@ async def tidy(journal: Journal) -> None:
             journal.queue(flow)
     if first == journal.batches.marked:
         return
-    key = f"accepted:{journal.pod_name}"
+    key = _mark_key(journal.pod_name)
     _, etag = await journal.store.load(key)
     with suppress(Conflict):  # the next call writes it again
         await journal.store.save(key, msgspec.json.encode(_Mark(first)), etag)
@@ -65,7 +65,7 @@ async def read(store: Store, pod_name: str) -> tuple[list[Flow], int, int]:
 
     The flows include those that have ended since their batch was written.
     """
-    value, _ = await store.load(f"accepted:{pod_name}")
+    value, _ = await store.load(_mark_key(pod_name))
     first = number = 0 if value is None else msgspec.json.decode(value, type=_Mark).first
     flows: list[Flow] = []
     while True:
@@ -79,19 +79,35 @@ async def read(store: Store, pod_name: str) -> tuple[list[Flow], int, int]:
         number = numbers.stop
 
 
-async def adopt_from_other_replicas(journal: Journal, others: Sequence[str]) -> None:
+async def adopt_from_other_replicas(journal: Journal, replicas: Replicas) -> None:
     """Add the flows of replicas that are gone, at regular intervals, until cancelled.
 
     If another replica still runs, both check its flows, which does no harm.
     """
     seen: dict[str, int] = {}
-    while others:
+    while True:
         await asyncio.sleep(OTHERS_SECONDS)
-        for other in others:
-            try:
-                await _adopt_from(journal, other, seen)
-            except TransientError as fault:
-                log.warning("cannot read the journal of %s; retrying: %s", other, fault)
+        try:
+            await adopt_from_lost(journal, replicas, seen)
+        except TransientError as fault:
+            log.warning("cannot read the journals of other gateways; retrying: %s", fault)
+
+
+async def adopt_from_lost(journal: Journal, replicas: Replicas, seen: dict[str, int]) -> None:
+    """Add the flows of replicas that are gone now; raise TransientError.
+
+    `seen` has, by replica, the number after the last batch that was read.
+    """
+    for other in await _with_batches(journal.store, await replicas.lost()):
+        await _adopt_from(journal, other, seen)
+
+
+async def _with_batches(store: Store, pod_names: Sequence[str]) -> list[str]:
+    """Return the replicas that ever wrote a batch."""
+    keys = [_mark_key(pod_name) for pod_name in pod_names] + [batch_key(pod_name, 0) for pod_name in pod_names]
+    values = await store.load_many(keys)
+    half = len(pod_names)
+    return [name for name, mark, first in zip(pod_names, values[:half], values[half:], strict=True) if mark or first]
 
 
 async def _adopt_from(journal: Journal, other: str, seen: dict[str, int]) -> None:
@@ -103,3 +119,7 @@ async def _adopt_from(journal: Journal, other: str, seen: dict[str, int]) -> Non
                 adopted, _ = journal.add(flow.kind, flow.resource, durable=False)
                 adopted.at = flow.at
     seen[other] = following
+
+
+def _mark_key(pod_name: str) -> str:
+    return f"accepted:{pod_name}"

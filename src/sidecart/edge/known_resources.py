@@ -1,7 +1,7 @@
 """The resources that commands require: whether each exists, or is pending.
 
-A bounded cache holds the resources that exist. They stay valid, because such resources are never
-removed.
+A bounded cache holds the resources that exist. They stay valid until they are erased. Another one
+holds the erased resources, because an event that says that one exists may arrive late.
 """
 
 from __future__ import annotations
@@ -29,13 +29,17 @@ class KnownResources:
         self._pending_commands = pending_commands
         self.paths: dict[str, None] = {}
         """The cache: the paths of resources that exist."""
+        self._erased: dict[str, None] = {}
 
     def add(self, path: str) -> None:
-        """Add the path of a resource that exists."""
+        """Add the path of a resource that exists, unless it was erased."""
+        if path not in self._erased:
+            _put(self.paths, path)
+
+    def remove(self, path: str) -> None:
+        """Remove the path of an erased resource, for good."""
         self.paths.pop(path, None)
-        self.paths[path] = None
-        if len(self.paths) > KNOWN_MAX:
-            del self.paths[next(iter(self.paths))]
+        _put(self._erased, path)
 
     async def require(self, app_id: str, path: str, deadline: Deadline) -> None:
         """Return if the resource exists; raise Problem 404 if it does not, 503 while it is pending.
@@ -71,3 +75,11 @@ class KnownResources:
         if answer.status == 200:
             self.add(path)
         return answer.status != 404
+
+
+def _put(paths: dict[str, None], path: str) -> None:
+    """Add a path as the newest one, and evict the oldest one if there are too many."""
+    paths.pop(path, None)
+    paths[path] = None
+    if len(paths) > KNOWN_MAX:
+        del paths[next(iter(paths))]

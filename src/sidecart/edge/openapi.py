@@ -6,6 +6,7 @@ them, from the models and from contracts/.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -31,6 +32,22 @@ EXCLUDE = {
     "description": "`broker`: ignore problems of the broker, which all gateways share; for load balancers",
     "schema": {"type": "string", "examples": ["broker"]},
 }
+
+
+EXPORT = "x-export"
+"""Marks the route that returns a document of all data of a person, not one resource."""
+PREFER = {
+    "in": "header",
+    "required": False,
+    "name": "Prefer",
+    "schema": {"type": "string", "examples": ["wait=10", "respond-async", "respond-async, wait=10"]},
+}
+
+
+def ids(names: Sequence[str]) -> list[dict[str, Any]]:
+    """Describe the ids in the path of a route."""
+    schema = {"type": "string", "format": "uuid"}
+    return [{"in": "path", "name": name, "required": True, "schema": schema} for name in names]
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -65,11 +82,7 @@ def request(command: CommandDeclaration) -> dict[str, Any]:
                 "name": "Idempotency-Key",
                 "schema": {"type": "string", "pattern": idempotency.PATTERN},
             },
-            {
-                **header,
-                "name": "Prefer",
-                "schema": {"type": "string", "examples": ["wait=10", "respond-async", "respond-async, wait=10"]},
-            },
+            PREFER,
         ],
     }
 

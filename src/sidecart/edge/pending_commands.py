@@ -88,7 +88,8 @@ class PendingCommands:
         if command.resource not in self.tracking.open and self.tracking.is_full:
             raise NotRecorded(f"{len(self.tracking.open)} commands are pending")
         tracked = self.tracking.track(command.resource, command.id)
-        if command.id in tracked.recorded:
+        # The worker finds a record whose write to the index failed or is under way.
+        if command.id in tracked.recorded and self.index.is_written(command.resource):
             return PendingCommand(command.id, command.topic, msgspec.Raw(command.event))
         tracked.expedited_at = asyncio.get_running_loop().time()
         tracked.busy += 1
@@ -144,6 +145,12 @@ class PendingCommands:
             tracked.outcomes[command_id] = rejection
             tracked.recorded.discard(command_id)
             self.window.discard(resource)
+            self.tracking.plan(resource, tracked, 0)
+
+    async def erase(self, resource: str) -> None:
+        """Erase the record of a resource; the worker then forgets its commands."""
+        await self.records.erase(resource)
+        if (tracked := self.tracking.open.get(resource)) is not None:
             self.tracking.plan(resource, tracked, 0)
 
     def adopt(self, resource: str, record: PendingRecord) -> None:

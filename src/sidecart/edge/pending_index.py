@@ -8,6 +8,7 @@ stays on a page after its command was settled costs one lookup at the next start
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -32,7 +33,7 @@ class _PageRecord(msgspec.Struct):
 @dataclass(slots=True)
 class _Page:
     key: str
-    ids: dict[str, None] = field(default_factory=dict)  # ordered by acceptance
+    ids: dict[str, int] = field(default_factory=dict)  # ordered by acceptance; the version that adds each
     version: int = 0  # incremented by each change
     written: int = 0  # the version in the store
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -54,9 +55,14 @@ class PendingIndex:
         values = await self._store.load_many([page.key for page in self._pages])
         for page, value in zip(self._pages, values, strict=True):
             for resource in () if value is None else msgspec.json.decode(value, type=_PageRecord).ids:
-                page.ids[resource] = None
+                page.ids[resource] = 0
                 self._page_of[resource] = page
         return list(self._page_of)
+
+    async def with_pages(self, pod_names: Sequence[str]) -> list[str]:
+        """Return the replicas that ever had a pending command; raise TransientError."""
+        first = await self._store.load_many([_page_key(pod_name, 0) for pod_name in pod_names])
+        return [pod_name for pod_name, value in zip(pod_names, first, strict=True) if value is not None]
 
     async def ids_of(self, pod_name: str) -> list[str]:
         """Return the ids on another replica's pages; raise TransientError.
@@ -75,10 +81,15 @@ class PendingIndex:
         """Return once the store has the id; raise IndexFull or TransientError."""
         page = self._page_of.get(resource) or self._with_room()
         if resource not in page.ids:
-            page.ids[resource] = None
             page.version += 1
+            page.ids[resource] = page.version
             self._page_of[resource] = page
         await self._write(page, page.version)
+
+    def is_written(self, resource: str) -> bool:
+        """Return whether the store has the id."""
+        page = self._page_of.get(resource)
+        return page is not None and page.ids[resource] <= page.written
 
     def discard(self, resource: str) -> None:
         """Remove an id; the next write of its page removes it from the store."""

@@ -129,6 +129,16 @@ class PendingRecords:
 
         return await update(self._store, _key(resource), settle, ttl_seconds=RETENTION_SECONDS)
 
+    async def erase(self, resource: str) -> None:
+        """Remove the commands and the owner from a record; raise TransientError."""
+
+        def erase(value: bytes | None) -> tuple[bytes | None, None]:
+            if value is None or not msgspec.json.decode(value, type=PendingRecord).commands:
+                return None, None
+            return self._encoded("", "", []), None
+
+        await update(self._store, _key(resource), erase, ttl_seconds=RETENTION_SECONDS)
+
     def _encoded(self, location: str, owner: str, commands: list[PendingCommand]) -> bytes:
         changed_at = timestamp(self._now())
         record = {"location": location, "changed_at": changed_at, "commands": commands, "owner": owner}

@@ -11,28 +11,42 @@ from itertools import count
 from math import inf
 
 from sidecart.chassis.errors import TransientError
+from sidecart.chassis.reply_topics import readdressed
+from sidecart.chassis.sidecar import HttpSidecar
 from sidecart.edge.pending_commands import PendingCommands
 from sidecart.edge.pending_tracking import RETRY_SECONDS, Tracked
+from sidecart.edge.replicas import OTHERS_SECONDS, Replicas
 
 log = logging.getLogger(__name__)
 
 # While the broker or the store is unreachable, nothing is published: retry every half minute.
 ATTEMPTS_UNREACHABLE_MAX = 4
 AT_ONCE_MAX = 10  # resources processed at the same time
-OTHERS_SECONDS = 60.0  # between two scans of the pending commands of other replicas
-REPLICAS_MAX = 10  # gateway-0 to gateway-9
 
 Publish = Callable[[str, bytes], Awaitable[None]]
+
+
+def republisher(sidecar: HttpSidecar, reply_to: str) -> Publish:
+    """Return a function that publishes a stored command again, so that its reply comes here.
+
+    The command may name a gateway that is gone. `reply_to` is empty if this gateway reads the
+    shared topics.
+    """
+
+    async def publish(topic: str, event: bytes) -> None:
+        await sidecar.publish(topic, readdressed(event, reply_to))
+
+    return publish
 
 
 class PendingWorker:
     """Works on the pending commands of one replica, and adopts those of replicas that are gone."""
 
-    def __init__(self, pending_commands: PendingCommands, publish: Publish, pod_name: str) -> None:
+    def __init__(self, pending_commands: PendingCommands, publish: Publish, replicas: Replicas) -> None:
         self._pending = pending_commands
         self._tracking = pending_commands.tracking
         self._publish = publish
-        self._others = other_replicas(pod_name)
+        self._replicas = replicas
         # Resources that are due while the window is full, those with the fewest attempts first.
         self._without_room: list[tuple[int, int, str]] = []
         self._sequence = count()  # breaks ties: first in, first out
@@ -56,20 +70,25 @@ class PendingWorker:
     async def adopt_from_other_replicas(self) -> None:
         """Adopt the pending commands of replicas that are gone, at regular intervals.
 
-        Run until cancelled. Only the first replica does this. If the other replica still runs, both
-        publish its commands, which does no harm.
+        Run until cancelled. Only the first running replica does this.
         """
         settled: set[str] = set()
-        while self._others:
+        while True:
             await asyncio.sleep(OTHERS_SECONDS)
             try:
-                settled = await self._adopt_from_others(settled)
+                settled = await self.adopt_from_lost(settled)
             except TransientError as fault:
                 log.warning("cannot read the pending commands of other gateways; retrying: %s", fault)
 
-    async def _adopt_from_others(self, settled: set[str]) -> set[str]:
-        """Scan all resources that are not known to be settled, and return the settled ones."""
-        ids = {resource for other in self._others for resource in await self._pending.index.ids_of(other)}
+    async def adopt_from_lost(self, settled: set[str]) -> set[str]:
+        """Scan the resources of replicas that are gone, and adopt their pending commands.
+
+        `settled` are those that an earlier scan found settled; return them with the new ones. Raise
+        TransientError.
+        """
+        index = self._pending.index
+        lost = await index.with_pages(await self._replicas.lost())
+        ids = {resource for other in lost for resource in await index.ids_of(other)}
         settled &= ids
         for resource in sorted(ids - settled - self._tracking.open.keys()):
             record = await self._pending.records.load(resource)
@@ -127,7 +146,7 @@ class PendingWorker:
                 return True
             self._pending.window.add(resource)
         tracked.busy = 1
-        task = asyncio.create_task(self._work_on(resource, tracked))
+        task = asyncio.create_task(self.work_on(resource, tracked))
         self._work.add(task)
         task.add_done_callback(self._done)
         return self._has_capacity
@@ -142,7 +161,7 @@ class PendingWorker:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("unexpected error in the processing of a pending command: %r", error)
 
-    async def _work_on(self, resource: str, tracked: Tracked) -> None:
+    async def work_on(self, resource: str, tracked: Tracked) -> None:
         """Write the outcomes that arrived, or publish the commands without an outcome.
 
         Forget a resource whose commands are all settled.
@@ -177,9 +196,3 @@ class PendingWorker:
             tracked.busy -= 1
             if self._tracking.open.get(resource) is tracked:
                 self._tracking.replan(resource, tracked)
-
-
-def other_replicas(pod_name: str) -> list[str]:
-    """Return the pod names whose commands the first replica adopts; none for any other replica."""
-    name, dash, number = pod_name.rpartition("-")
-    return [f"{name}-{each}" for each in range(1, REPLICAS_MAX)] if dash and number == "0" else []

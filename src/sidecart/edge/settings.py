@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from sidecart.chassis import settings
+from sidecart.chassis.reply_topics import GATEWAYS_MAX, REQUESTERS, is_requester
 from sidecart.chassis.server.request_head import LOOPBACK_HOSTS
 
 DRAIN_SECONDS_MAX = 10
@@ -17,6 +18,8 @@ ORIGIN = re.compile(r"https?://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 LIMIT_MAX = 10_000_000
 OIDC, OFF = "oidc", "off"
 AUDIENCE = "sidecart"
+GATEWAYS = "GATEWAYS"
+"""The setting with the number of gateways that may run."""
 ROLES_CLAIM = "roles"
 """The claim of RFC 9068."""
 
@@ -53,6 +56,13 @@ class Settings:
     """Within the window of `rate_limits`; 0 for no limit, as below."""
     requests_per_address: int = 2_000
     held_per_caller: int = 200
+    gateways: int = 1
+    """How many gateways may run. With more than one, each reads its own replies only."""
+
+    @property
+    def reply_to(self) -> str:
+        """The reply address of this gateway; empty if it reads the shared topics."""
+        return self.pod_name if self.gateways > 1 else ""
 
 
 def read(environ: Mapping[str, str]) -> Settings:
@@ -62,7 +72,7 @@ def read(environ: Mapping[str, str]) -> Settings:
     reads.
     """
     return Settings(
-        pod_name=settings.text(environ, "POD_NAME", "gateway-0"),
+        pod_name=_pod_name(environ),
         drain_seconds=settings.whole(environ, "DRAIN_SECONDS", 0, DRAIN_SECONDS_MAX, 0),
         allowed_hosts=_hosts(environ),
         cors_origins=_origins(environ),
@@ -70,7 +80,21 @@ def read(environ: Mapping[str, str]) -> Settings:
         requests_per_caller=settings.whole(environ, "REQUESTS_PER_CALLER", 0, LIMIT_MAX, 1_000),
         requests_per_address=settings.whole(environ, "REQUESTS_PER_ADDRESS", 0, LIMIT_MAX, 2_000),
         held_per_caller=settings.whole(environ, "HELD_PER_CALLER", 0, LIMIT_MAX, 200),
+        gateways=read_gateways(environ),
     )
+
+
+def read_gateways(environ: Mapping[str, str]) -> int:
+    """Return how many gateways may run; raise SettingError."""
+    return settings.whole(environ, GATEWAYS, 1, GATEWAYS_MAX, 1)
+
+
+def _pod_name(environ: Mapping[str, str]) -> str:
+    """Return the name of this replica; raise SettingError if no service could address it."""
+    pod_name = settings.text(environ, "POD_NAME", REQUESTERS[0])
+    if read_gateways(environ) > 1 and not is_requester(pod_name):
+        raise settings.SettingError("POD_NAME", f"{pod_name!r} is not one of {REQUESTERS[0]} to {REQUESTERS[-1]}")
+    return pod_name
 
 
 def read_auth(environ: Mapping[str, str]) -> AuthSettings | None:

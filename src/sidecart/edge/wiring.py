@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -15,8 +15,10 @@ from sidecart.chassis.server.serve import background
 from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.chassis.sidecar import HttpSidecar
 from sidecart.edge.callers import Callers
-from sidecart.edge.commands_api import CommandsApi, Replies, Responses
+from sidecart.edge.commands_api import CommandsApi, Responses
 from sidecart.edge.declarations import Application
+from sidecart.edge.erasures_api import ErasuresApi, Forgetting
+from sidecart.edge.exports_api import ExportsApi
 from sidecart.edge.flows import Flows
 from sidecart.edge.held_requests import CommandDispatcher, HeldRequests
 from sidecart.edge.issuer_keys import IssuerKeys
@@ -26,12 +28,14 @@ from sidecart.edge.key_secrets import KeySecrets
 from sidecart.edge.known_resources import KnownResources
 from sidecart.edge.metrics import HELD, PENDING_COMMANDS, STUCK, UNFINISHED, declare
 from sidecart.edge.pending_commands import PendingCommands
-from sidecart.edge.pending_worker import PendingWorker, other_replicas
+from sidecart.edge.pending_worker import PendingWorker, republisher
 from sidecart.edge.publish_watch import PublishWatch
 from sidecart.edge.queries_api import QueriesApi
 from sidecart.edge.rate_limits import CallerLimits
 from sidecart.edge.ready import Readiness
 from sidecart.edge.reconciler import Reconciler
+from sidecart.edge.replicas import Replicas
+from sidecart.edge.replies import Replies
 from sidecart.edge.settings import Settings
 from sidecart.edge.token_verifier import TokenVerifier
 
@@ -46,9 +50,10 @@ class Wiring:
 
     commands_api: CommandsApi
     queries_api: QueriesApi
+    erasures_api: ErasuresApi
+    exports_api: ExportsApi
     readiness: Readiness
-    replies: Replies
-    topics_of_replies: Sequence[str]
+    topics_of_replies: Mapping[str, Handler]
     probe: LoopbackProbe
     held: HeldRequests
     pending_commands: PendingCommands
@@ -60,7 +65,7 @@ class Wiring:
     issuer_keys: IssuerKeys | None
     """None: the gateway trusts each body (AUTH=off)."""
     shutdown: ShutdownSignal
-    pod_name: str
+    replicas: Replicas
 
     @classmethod
     def of(
@@ -72,35 +77,36 @@ class Wiring:
         own: Settings,
     ) -> Wiring:
         """Create all components of an application's gateway for a sidecar."""
-        pod_name = own.pod_name
-        publish_watch = PublishWatch(sidecar, probe)
-        held, pending_commands = HeldRequests(), PendingCommands(sidecar, pod_name, now)
-        responses, flows = Responses(application), Flows(application)
+        publish, replicas = republisher(sidecar, own.reply_to), Replicas(sidecar, own.pod_name, now)
+        held, pending_commands = HeldRequests(), PendingCommands(sidecar, own.pod_name, now)
+        publish_watch, responses, flows = PublishWatch(sidecar, probe), Responses(application), Flows(application)
         known, secrets = KnownResources(sidecar, pending_commands), KeySecrets(sidecar, now)
         keys, callers = _callers(own)
-        journal = Journal(sidecar, pod_name, now)
-        reconciler = Reconciler(sidecar, journal, pending_commands, flows, now, sidecar.publish)
-        dispatcher = CommandDispatcher(sidecar, held, pending_commands, journal, application.rejections)
+        journal, forgetting = Journal(sidecar, own.pod_name, now), Forgetting(pending_commands, known, callers)
+        reconciler = Reconciler(sidecar, journal, pending_commands, flows, now, publish)
+        dispatcher = CommandDispatcher(sidecar, held, pending_commands, journal, application.rejections, own.reply_to)
+        replies = Replies(application, responses, held, pending_commands, known, forgetting)
         _observe(application, flows, held, pending_commands, journal, reconciler)
         return cls(
             commands_api=CommandsApi(application, dispatcher, responses, known, sidecar.store, secrets, callers),
             queries_api=QueriesApi(sidecar, pending_commands, reconciler, flows, application.command_paths, callers),
+            erasures_api=ErasuresApi(sidecar, dispatcher, responses, known, callers),
+            exports_api=ExportsApi(sidecar, callers),
             readiness=Readiness(
                 sidecar, probe, pending_commands, journal, publish_watch, secrets, keys, shutdown, application.services
             ),
-            replies=Replies(application, responses, held, pending_commands, known),
-            topics_of_replies=responses.topics,
+            topics_of_replies=replies.handlers(own.reply_to),
             probe=probe,
             held=held,
             pending_commands=pending_commands,
-            pending_worker=PendingWorker(pending_commands, sidecar.publish, pod_name),
+            pending_worker=PendingWorker(pending_commands, publish, replicas),
             journal=journal,
             reconciler=reconciler,
             publish_watch=publish_watch,
             secrets=secrets,
             issuer_keys=keys,
             shutdown=shutdown,
-            pod_name=pod_name,
+            replicas=replicas,
         )
 
     def attach(self, app: InboundApp) -> None:
@@ -111,9 +117,7 @@ class Wiring:
 
     def topics(self) -> Mapping[str, Handler]:
         """Return the topics that the gateway subscribes to, each with its handler."""
-        return {topic: partial(self.replies.handle, topic) for topic in self.topics_of_replies} | {
-            self.probe.topic: self.probe.handle
-        }
+        return {**self.topics_of_replies, self.probe.topic: self.probe.handle}
 
     @asynccontextmanager
     async def run_background_tasks(self, drain_seconds: float) -> AsyncIterator[None]:
@@ -124,11 +128,12 @@ class Wiring:
             background(self.readiness.watch_store()),
             background(self.readiness.wait()),
             background(self.publish_watch.run()),
+            background(self.replicas.keep_alive()),
             background(self.pending_worker.work()),
             background(self.pending_worker.adopt_from_other_replicas()),
             background(self.journal.write()),
             background(self.reconciler.work()),
-            background(adopt_from_other_replicas(self.journal, other_replicas(self.pod_name))),
+            background(adopt_from_other_replicas(self.journal, self.replicas)),
             background(self._release(max(HURRY_SECONDS, drain_seconds))),
         ):
             yield
@@ -159,7 +164,7 @@ def _observe(
     reconciler: Reconciler,
 ) -> None:
     """Declare the metrics, and let the gauges read their values from the components."""
-    declare((command.topic for command in application.commands), flows.by_name)
+    declare((command.topic for command in application.all_commands), flows.by_name)
     HELD.set_function(lambda: held.count)
     PENDING_COMMANDS.set_function(lambda: pending_commands.count)
     UNFINISHED.set_function(lambda: journal.count)

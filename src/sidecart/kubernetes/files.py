@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from sidecart.kubernetes import (
@@ -15,6 +15,7 @@ from sidecart.kubernetes import (
     servers,
     settings,
     trial,
+    trimmer,
     workloads,
 )
 from sidecart.kubernetes.documents import document, text
@@ -27,7 +28,11 @@ POD_SECURITY_LABEL = "pod-security.kubernetes.io"
 SUFFIX = ".yaml"
 KUSTOMIZATION = f"kustomization{SUFFIX}"
 RESILIENCY = f"resiliency{SUFFIX}"
-RABBITMQ, READER_KEEPER = "rabbitmq", f"{names.READER_KEEPER}.yaml"
+PROGRAMS: Mapping[str, tuple[str, Callable[[], str]]] = {
+    "redis": (f"{names.TRIMMER}.yaml", trimmer.trimmer_file),
+    "rabbitmq": (f"{names.READER_KEEPER}.yaml", keeper.reader_keeper_file),
+}
+"""The program that each broker needs: the name of its file, and the function that returns it."""
 
 
 def manifests() -> dict[str, str]:
@@ -69,11 +74,11 @@ def _base() -> Iterator[tuple[str, str]]:
 def _dapr() -> Iterator[tuple[str, str]]:
     for broker in BROKERS:
         source, folder = f"{dapr_resources.BROKERS}/{broker}", f"brokers/{broker}"
-        more = [READER_KEEPER] if broker == RABBITMQ else []
-        yield from _components(folder, source, f"The broker {broker}.", [RESILIENCY, *more])
+        program, program_file = PROGRAMS[broker]
+        yield from _components(folder, source, f"The broker {broker}.", [RESILIENCY, program])
         head = f"From {dapr_resources.POLICIES} and {source}: one document, because their sequence is not certain here."
         yield f"{folder}/{RESILIENCY}", text(head, [dapr_resources.resiliency(broker)])
-    yield f"brokers/{RABBITMQ}/{READER_KEEPER}", keeper.reader_keeper_file()
+        yield f"{folder}/{program}", program_file()
     for store in STORES:
         yield from _components(f"stores/{store}", f"{dapr_resources.STORES}/{store}", f"The store {store}.", [])
 

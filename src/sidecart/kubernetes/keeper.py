@@ -5,6 +5,7 @@ pods whose sidecars read incorrectly from RabbitMQ.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from sidecart.kubernetes import names, network
@@ -20,8 +21,8 @@ from sidecart.launcher.topics import GATEWAY
 MODULE, READER_MODULE = (f"sidecart.launcher.servers.{each}" for each in ("gone_gateways", "rabbitmq_pod_keeper"))
 """The programs."""
 LATE_SECONDS = 6 * int(LOOK_SECONDS)
-ALIVE_SCRIPT = f"import os, time; assert time.time() - os.path.getmtime('{ALIVE}') < {LATE_SECONDS}"
-"""Succeeds while the program looks at the broker, or tries to: it listens on no port."""
+"""A keeper listens on no port, so a probe sees only that it looks at the broker, or tries to."""
+CONFINED = {"securityContext": confined(), "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}]}
 APPS = f"{names.PART_LABEL}={names.PROJECT},{APP_SELECTOR}"
 """Selects the pods of all apps."""
 API_PORTS = (443, 6443, 8443, 16443)
@@ -71,13 +72,27 @@ def _reader_keeper() -> Iterator[Document]:
 
 
 def _keeper(name: str, module: str, arguments: list[str], *, has_token: bool) -> Iterator[Document]:
-    labels = names.labels(name, names.KEEPER_KIND)
+    secret = names.servers_of(names.KEEPER)
+    container = {
+        "name": "keeper",
+        **program(module, arguments),
+        "env": [{"name": each, "valueFrom": {"secretKeyRef": {"name": secret, "key": each}}} for each in ENVIRONMENT],
+        **probes(alive_script(ALIVE, LATE_SECONDS)),
+        "resources": resources("10m", "48Mi", "200m", "128Mi"),
+        **CONFINED,
+    }
+    yield from deployment(name, names.KEEPER_KIND, container, has_token=has_token)
+
+
+def deployment(name: str, kind: str, container: Mapping[str, Any], *, has_token: bool) -> Iterator[Document]:
+    """Return the objects of a program with one replica, which no Service selects."""
+    labels = names.labels(name, kind)
     pod = {
         "serviceAccountName": name,
         "automountServiceAccountToken": has_token,
         "enableServiceLinks": False,
         "securityContext": restricted(UID),
-        "containers": [_container(module, arguments)],
+        "containers": [dict(container)],
         "volumes": scratch("tmp"),
     }
     yield document("ServiceAccount", name, automountServiceAccountToken=has_token)
@@ -96,20 +111,26 @@ def _keeper(name: str, module: str, arguments: list[str], *, has_token: bool) ->
     yield disruption_budget(name)
 
 
-def _container(module: str, arguments: list[str]) -> Mapping[str, Any]:
-    secret = names.servers_of(names.KEEPER)
-    probe = {"exec": {"command": ["python", "-c", ALIVE_SCRIPT]}, "timeoutSeconds": 10}
+def program(module: str, arguments: list[str]) -> dict[str, Any]:
+    """Return the fields of a container that say which module of the image it runs."""
     return {
-        "name": "keeper",
         "image": names.app_image(),
         "imagePullPolicy": "IfNotPresent",
         "command": ["python", "-m", module],
         **({"args": arguments} if arguments else {}),
-        "env": [{"name": each, "valueFrom": {"secretKeyRef": {"name": secret, "key": each}}} for each in ENVIRONMENT],
+    }
+
+
+def alive_script(file: Path, late_seconds: int) -> str:
+    """Return a script that succeeds while a program touches a file often enough."""
+    return f"import os, time; assert time.time() - os.path.getmtime('{file}') < {late_seconds}"
+
+
+def probes(script: str) -> dict[str, Any]:
+    """Return the three probes of a container that run a script."""
+    probe = {"exec": {"command": ["python", "-c", script]}, "timeoutSeconds": 10}
+    return {
         "startupProbe": {**probe, "periodSeconds": 2, "failureThreshold": 60},
         "livenessProbe": {**probe, "periodSeconds": 60},
         "readinessProbe": {**probe, "periodSeconds": 60},
-        "resources": resources("10m", "48Mi", "200m", "128Mi"),
-        "securityContext": confined(),
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
     }

@@ -13,6 +13,8 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
+from sidecart.chassis.reply_topics import GATEWAYS_MAX
+from sidecart.edge.settings import GATEWAYS
 from sidecart.kubernetes import names, trial
 from sidecart.kubernetes.dapr_resources import BROKERS as COMPONENTS
 from sidecart.kubernetes.forwards import SIDECAR_PORT, TOKEN, Forwards, secret, workload_of
@@ -117,6 +119,7 @@ class LivePage:
             "BROKER_ADDRESS": address,
             "GATEWAY_URL": gateway_url,
             "MAIL_URL": mail_url,
+            GATEWAYS: str(GATEWAYS_MAX),
             "PAGE_KEY": self._key,
             "ISSUER_KEYS": str(home() / "kubernetes" / trial.ISSUER_SECRET),
             **trial.issuer_settings(),

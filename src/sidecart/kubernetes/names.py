@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 
+from sidecart.launcher.permissions import TRIMMER as TRIMMER_LOGIN
 from sidecart.launcher.project import PROJECT_FILE, root
 from sidecart.launcher.servers.login_templates import KEEPER as KEEPER_LOGIN
 from sidecart.launcher.topics import GATEWAY
@@ -27,6 +28,8 @@ SERVER_PORTS: Mapping[str, int] = {"redis": 6379, "rabbitmq": 5672, "postgres": 
 
 KEEPER = KEEPER_LOGIN
 """The Deployment of the keeper has the name of its login."""
+TRIMMER = TRIMMER_LOGIN
+"""So has that of the trimmer, which Redis needs."""
 READER_KEEPER = "reader-keeper"
 """The Deployment that evicts pods whose sidecars read incorrectly from RabbitMQ."""
 ISSUER, MAIL = "issuer", "mail"
@@ -37,6 +40,7 @@ PART_LABEL = "app.kubernetes.io/part-of"
 KIND_LABEL = "app.kubernetes.io/component"
 PROJECT = "sidecart"
 GATEWAY_KIND, SERVICE_KIND, SERVER_KIND, TRIAL_KIND, KEEPER_KIND = GATEWAY, "service", "server", "trial", "keeper"
+TRIMMER_KIND = "trimmer"
 
 APP_IMAGE = "sidecart-app"
 SERVER_IMAGES: Mapping[str, str] = {

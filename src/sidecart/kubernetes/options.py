@@ -23,6 +23,17 @@ ALERTS = "docs/grafana/alerts.yml"
 LAG_PER_REPLICA = 100
 """The events that wait for one replica. An estimate: a replica processes about 100 in a second."""
 AUTHENTICATION = "scaler"
+MONITORED = {
+    "matchLabels": {names.PART_LABEL: names.PROJECT},
+    "matchExpressions": [
+        {
+            "key": names.KIND_LABEL,
+            "operator": "In",
+            "values": [names.GATEWAY_KIND, names.SERVICE_KIND, names.TRIMMER_KIND],
+        }
+    ],
+}
+"""Selects the pods with metrics: those of all apps, and the trimmer's."""
 _SLOWLY = {"stabilizationWindowSeconds": 300}
 
 AUTOSCALE_REASONS = {
@@ -95,7 +106,6 @@ def monitoring_file() -> str:
     head = "Metrics and alerts for the Prometheus Operator, and the dashboard for Grafana's sidecar."
     alerts: Any = yaml.safe_load((root() / ALERTS).read_text(encoding="utf-8"))
     dashboard = (root() / DASHBOARD).read_text(encoding="utf-8")
-    selected = {**network.SIDECARS}
     relabel = [{"sourceLabels": [f"__meta_kubernetes_pod_label_{_in_label(names.NAME_LABEL)}"], "targetLabel": "app"}]
     endpoints = [{"port": port, "interval": "15s", "relabelings": relabel} for port in ("metrics", "dapr-metrics")]
     scrape = {
@@ -107,13 +117,13 @@ def monitoring_file() -> str:
             "PodMonitor",
             "sidecart",
             "monitoring.coreos.com/v1",
-            spec={"selector": selected, "podMetricsEndpoints": endpoints},
+            spec={"selector": MONITORED, "podMetricsEndpoints": endpoints},
         ),
         document("PrometheusRule", "sidecart", "monitoring.coreos.com/v1", spec=alerts),
         document(
             "ConfigMap", "sidecart-dashboard", labels={"grafana_dashboard": "1"}, data={"sidecart.json": dashboard}
         ),
-        network.policy("metrics", network.SIDECARS, ingress=[scrape]),
+        network.policy("metrics", MONITORED, ingress=[scrape]),
     ]
     return text(head, found, {"relabelings:": "The dashboard tells the apps apart by this label."})
 

@@ -19,7 +19,7 @@ from sidecart.kubernetes.trial import ISSUER_SECRET
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.options import EXTERNAL
 from sidecart.launcher.lifecycle.settings import APP_LOGINS, app_logins, external_servers
-from sidecart.launcher.permissions import ADMINISTRATOR, keeper, permissions
+from sidecart.launcher.permissions import ADMINISTRATOR, TRIMMER, keeper, permissions, trimmer
 from sidecart.launcher.private_files import keep_private
 from sidecart.launcher.project import home
 from sidecart.launcher.servers.addresses import with_login
@@ -71,6 +71,9 @@ def _secrets(overlay: Overlay, folder: Path) -> Iterator[Document]:
     for login in (*app_ids(), options.SCALER):
         addresses = {each: with_login(ADDRESSES[each], login, logins[each][login]) for each in overlay.servers}
         yield _servers_of(login, addresses)
+    if BROKERS[overlay.broker].trimmer_module:
+        address = with_login(ADDRESSES[overlay.broker], TRIMMER, logins[overlay.broker][TRIMMER])
+        yield _servers_of(TRIMMER, {overlay.broker: address})
     for server in overlay.servers:
         yield _server(server, logins[server])
     issuer = folder / ISSUER_SECRET
@@ -87,7 +90,7 @@ def _tokens(folder: Path) -> Iterator[Document]:
 
 def _logins(folder: Path) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
-    return read_logins(folder, (ADMINISTRATOR, options.SCALER, *(each.app_id for each in permissions())))
+    return read_logins(folder, (ADMINISTRATOR, options.SCALER, TRIMMER, *(each.app_id for each in permissions())))
 
 
 def _external(overlay: Overlay) -> Iterator[Document]:
@@ -120,7 +123,7 @@ def _server(server: str, logins: Mapping[str, str]) -> Document:
     apps = [each for each in permissions() if each.has_records or each.app_id == MONITOR]
     if server == "redis":
         hashes = hashed_for_redis(logins)
-        content = {ACL_FILE: acl_file(hashes, [*apps, keeper(options.SCALER)])}
+        content = {ACL_FILE: acl_file(hashes, [*apps, keeper(options.SCALER), trimmer()])}
     elif server == "rabbitmq":
         content = {DEFINITIONS_FILE: definitions(hashed_for_rabbitmq(logins), [*apps, keeper(options.SCALER)])}
     else:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sidecart.chassis.reply_topics import GATEWAYS_MAX
+from sidecart.edge.settings import GATEWAYS
 from sidecart.kubernetes import names
 from sidecart.kubernetes import trial as trials
 from sidecart.kubernetes.pods import DRAIN_SECONDS
@@ -38,6 +40,7 @@ def base() -> Settings:
     found[GATEWAY] |= {
         "DRAIN_SECONDS": str(DRAIN_SECONDS),
         "ALLOWED_HOSTS": ",".join(f"{GATEWAY}{suffix}" for suffix in HOSTS),
+        GATEWAYS: str(GATEWAYS_MAX),  # an autoscaler may start as many without a restart of the others
     }
     return found
 

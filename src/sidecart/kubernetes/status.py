@@ -15,7 +15,7 @@ from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.local_http import get
 from sidecart.launcher.permissions import ADMINISTRATOR
 from sidecart.launcher.servers.registry import BROKERS
-from sidecart.launcher.topics import GATEWAY, Subscription, service_ids, subscriptions
+from sidecart.launcher.topics import GATEWAY, Subscription, gateway_subscriptions, service_ids, subscriptions
 from sidecart.launcher.topology import pod_name_of, replicas_of
 
 READY_PATH = "/readyz"
@@ -80,8 +80,8 @@ def waiting(kubectl: Kubectl, forwards: Forwards, workloads: Sequence[WorkloadSt
 
 def consumers(gateways: int) -> dict[str, list[Subscription]]:
     """Return the subscriptions of each service, and of each pod of the gateway."""
-    first = subscriptions(pod_name_of(GATEWAY))
+    first = subscriptions(pod_name_of(GATEWAY), addressed=True)
     found = {app_id: [each for each in first if each.app_id == app_id] for app_id in service_ids()}
     for name in map(pod_name_of, replicas_of(GATEWAY, gateways)):
-        found[name] = [each for each in subscriptions(name) if each.app_id == GATEWAY]
+        found[name] = gateway_subscriptions(name, addressed=True)
     return found

@@ -31,8 +31,11 @@ READY_PATH = "/readyz"
 def reads_of(app_id: str, application: Application) -> list[str]:
     """Return the paths that the gateway reads from a service, with their parameters in braces."""
     queries = [query.path for query in application.queries if query.app_id == app_id]
-    flows = [command.flow for command in application.commands if command.flow is not None]
-    return [*queries, *(f"/unfinished/{flow.name}/{{ids}}" for flow in flows if app_id in flow.ends_at)]
+    flows = [command.flow for command in application.all_commands if command.flow is not None]
+    erasures = [erasure.location for erasure in application.erasures if erasure.app_id == app_id]
+    exports = [export.location for export in application.exports if app_id in export.app_ids]
+    ends = [f"/unfinished/{flow.name}/{{ids}}" for flow in flows if app_id in flow.ends_at]
+    return [*queries, *ends, *erasures, *exports]
 
 
 def operations_of(paths: Iterable[str]) -> list[str]:

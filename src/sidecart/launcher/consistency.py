@@ -126,23 +126,24 @@ def _of_apps(apps: Mapping[str, App], topics: Mapping[str, Topic]) -> Iterator[s
 
 def _of_commands(topics: Mapping[str, Topic], application: Application) -> Iterator[str]:
     """The gateway publishes and consumes the topics of its commands."""
-    sent = {command.topic for command in application.commands}
+    sent = {command.topic for command in application.all_commands}
     for topic in sorted(name for name, each in topics.items() if each.publisher == GATEWAY and name not in sent):
         yield f"{COMMANDS}: no command publishes {topic}, whose publisher is the {GATEWAY} ({TOPIC_LIST})"
-    for command in application.commands:
+    for command in application.all_commands:
         if command.topic not in topics:
-            yield f"{TOPIC_LIST}: no topic {command.topic}, which POST {command.path} publishes"
+            yield f"{TOPIC_LIST}: no topic {command.topic}, which {command.call} publishes"
         elif topics[command.topic].publisher != GATEWAY:
-            yield f"{TOPIC_LIST}: {command.topic} must have the publisher {GATEWAY}: POST {command.path} publishes it"
-        for reply in (command.success, command.rejection):
+            yield f"{TOPIC_LIST}: {command.topic} must have the publisher {GATEWAY}: {command.call} publishes it"
+        for reply in command.replies:
             if reply not in topics or GATEWAY not in topics[reply].consumers:
-                yield f"{TOPIC_LIST}: {reply} must have the consumer {GATEWAY}: it answers POST {command.path}"
+                yield f"{TOPIC_LIST}: {reply} must have the consumer {GATEWAY}: it answers {command.call}"
 
 
 def _of_answers(application: Application, contracts: Path) -> Iterator[str]:
     """Each call has the schema of its answer, and each schema has a call."""
     schemas = {query.path: query.schema for query in application.queries}
-    schemas |= {command.path: command.answer_schema for command in application.commands}
+    schemas |= {command.call: command.answer_schema for command in application.all_commands}
+    schemas |= {export.path: export.schema for export in application.exports}
     for path, schema in schemas.items():
         if not (contracts / "http" / f"{schema}.json").exists():
             yield f"{CONTRACTS}/http/{schema}.json is missing: it describes the answer of {path}"

@@ -6,13 +6,15 @@ from pathlib import Path
 
 from sidecart.launcher.errors import LaunchError
 
-VERSION = "3"
+VERSION = "4"
 """Increase it with each change after which the data of the two versions differ.
 
 Version 1 has no version file. Its records have a `log` where version 2 has an `outbox`. In version
 3 the broker and the store have a login per app, without which an earlier Sidecart reaches nothing.
+In version 4 the key of a registration is a keyed hash of the address. A service cannot list its
+keys, so it cannot rename those of earlier versions, and each address would be free again.
 """
-UPGRADED = ("2",)
+UPGRADED: tuple[str, ...] = ()
 """The versions whose data the servers take over when they start."""
 FILE = "version"
 

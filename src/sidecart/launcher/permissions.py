@@ -5,15 +5,27 @@ The rights derive from contracts/topics.json, as the scopes of the sidecars do (
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.streams import streams
 from sidecart.launcher.topic_scopes import pod_names, probes, publishers, readers
-from sidecart.launcher.topics import GATEWAY, INBOX, MONITOR, REPLIES, app_ids, consumer_id, read_topics
+from sidecart.launcher.topics import (
+    GATEWAY,
+    MONITOR,
+    app_ids,
+    every_reply_topic,
+    queue_name,
+    read_topics,
+)
+from sidecart.launcher.topology import subscriptions_of_a_gateway
 
 ADMINISTRATOR = "sidecart"
 """The login of the launcher itself on the servers that it starts."""
-RESERVED = (ADMINISTRATOR, "default", "guest", "postgres", "public")
+TRIMMER = "trimmer"
+"""The login of the program that trims streams (ADR 70), and the name of its process."""
+RESERVED = (ADMINISTRATOR, TRIMMER, "default", "guest", "postgres", "public")
 """The logins and schemas that a server has or has had of its own."""
 
 
@@ -24,14 +36,18 @@ class Permissions:
     app_id: str
     publishes: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
-    consumers: tuple[str, ...] = ()
-    """The names under which the app's sidecars read."""
+    queues: tuple[str, ...] = ()
+    """The queues of a broker with queues: each is a consumer's name and a topic."""
     inspects: tuple[str, ...] = ()
     """The topics whose consumers it may count, and from which it may remove its own."""
     counts: tuple[str, ...] = ()
     """The topics whose consumers it may count and remove, without reading an event."""
     removes: tuple[str, ...] = ()
-    """The consumers whose queues of these topics it may remove."""
+    """The queues of gateways, which it may remove."""
+    drops: tuple[str, ...] = ()
+    """The topics that it may remove as a whole."""
+    trims: tuple[str, ...] = ()
+    """The topics whose old events it may remove, without reading as a consumer."""
     has_records: bool = False
 
 
@@ -48,7 +64,7 @@ def permissions() -> list[Permissions]:
             app_id,
             publishes=tuple(published.get(app_id, ())),
             reads=tuple(topics),
-            consumers=_consumers(app_id),
+            queues=_queues(app_id, topics),
             inspects=_all_topics() if app_id == MONITOR else (),
             has_records=app_id in app_ids(),
         )
@@ -58,13 +74,25 @@ def permissions() -> list[Permissions]:
 
 def keeper(name: str) -> Permissions:
     """Return the rights of a login that counts events, and removes what gone gateways left."""
-    return Permissions(name, counts=_all_topics(), removes=_consumers(GATEWAY)[1:])  # the first one stays
+    removes = _queues_of_gateways(pod_names(GATEWAY))
+    return Permissions(name, counts=_all_topics(), removes=removes, drops=tuple(every_reply_topic()))
 
 
-def _consumers(app_id: str) -> tuple[str, ...]:
-    component = REPLIES if app_id == GATEWAY else INBOX
-    return tuple(dict.fromkeys(consumer_id(app_id, component, name) for name in pod_names(app_id)))
+def trimmer() -> Permissions:
+    """Return the rights of the login that removes old events from every stream."""
+    return Permissions(TRIMMER, trims=tuple(streams()))
+
+
+def _queues(app_id: str, topics: Iterable[str]) -> tuple[str, ...]:
+    if app_id == GATEWAY:
+        return _queues_of_gateways(pod_names(GATEWAY))
+    return tuple(queue_name(app_id, topic) for topic in topics)
+
+
+def _queues_of_gateways(pod_names: Iterable[str]) -> tuple[str, ...]:
+    some = (one for pod_name in pod_names for one in subscriptions_of_a_gateway(pod_name))
+    return tuple(queue_name(one.consumer_id, one.topic) for one in some)
 
 
 def _all_topics() -> tuple[str, ...]:
-    return (*read_topics(), *(topic for app_id in app_ids() for topic in probes(app_id)))
+    return (*read_topics(), *every_reply_topic(), *(topic for app_id in app_ids() for topic in probes(app_id)))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from sidecart.launcher.topics import GATEWAY, MONITOR, app_ids, probe_topic, read_topics
-from sidecart.launcher.topology import GATEWAYS_MAX
+from sidecart.chassis.reply_topics import GATEWAYS_MAX
+from sidecart.launcher.topics import GATEWAY, MONITOR, app_ids, every_reply_topic, probe_topic, read_topics
+from sidecart.launcher.topology import REPLICAS_MAX
 
 FILE = "dapr/topics.env"
 """The same variables for `dapr run` and for containers, as `sidecart scopes` writes them."""
@@ -60,14 +61,16 @@ def probes(app_id: str) -> list[str]:
 
 def pod_names(app_id: str) -> list[str]:
     """Return the value of POD_NAME for each replica that an app may have."""
-    return [f"{app_id}-{number}" for number in range(GATEWAYS_MAX)]
+    return [f"{app_id}-{number}" for number in range(GATEWAYS_MAX if app_id == GATEWAY else REPLICAS_MAX)]
 
 
 def publisher_of(topic: str) -> str | None:
-    """Return the app whose sidecar publishes a topic, also that of a probe; None without one."""
+    """Return the app whose sidecar publishes a topic, also a probe or a reply; None without one."""
     known = read_topics().get(topic)
     if known is not None:
         return known.publisher
+    if (replier := every_reply_topic().get(topic)) is not None:
+        return replier
     return next((app_id for app_id in app_ids() if topic in probes(app_id)), None)
 
 
@@ -80,11 +83,13 @@ def file_text() -> str:
 
 
 def _published_by(app_id: str) -> list[str]:
-    return [name for name, topic in read_topics().items() if topic.publisher == app_id]
+    own = [name for name, topic in read_topics().items() if topic.publisher == app_id]
+    return [*own, *(topic for topic, publisher in every_reply_topic().items() if publisher == app_id)]
 
 
 def _read_by(app_id: str) -> list[str]:
-    return [name for name, topic in read_topics().items() if app_id in topic.consumers]
+    own = [name for name, topic in read_topics().items() if app_id in topic.consumers]
+    return [*own, *every_reply_topic()] if app_id == GATEWAY else own
 
 
 def _scopes(scopes: Scopes) -> str:

@@ -5,6 +5,7 @@ from functools import cache
 
 import msgspec
 
+from sidecart.chassis import reply_topics
 from sidecart.launcher.apps import read_apps
 from sidecart.launcher.documents import convert, read_json
 from sidecart.launcher.errors import LaunchError
@@ -13,7 +14,7 @@ from sidecart.launcher.project import root
 CONTRACTS = "contracts"
 TOPIC_LIST = f"{CONTRACTS}/topics.json"
 
-GATEWAY = "gateway"
+GATEWAY = reply_topics.GATEWAY
 INBOX = "inbox"
 REPLIES = "replies"
 
@@ -92,26 +93,77 @@ def component_of(app_id: str, topic: Topic) -> str:
     return REPLIES if app_id == GATEWAY else topic.component
 
 
+def queue_name(consumer: str, topic: str) -> str:
+    """Return the name that a sidecar gives to the queue of a consumer (RabbitMQ)."""
+    return f"{consumer}-{topic}"
+
+
 def probe_topic(app_id: str, pod_name: str) -> str:
     """Return the topic of an app's readiness probe, which is not in the topic list."""
     return f"Probe-{pod_name if app_id == GATEWAY else app_id}"
 
 
-def subscriptions(pod_name: str, without: frozenset[str] = frozenset()) -> list[Subscription]:
+def subscriptions(
+    pod_name: str, without: frozenset[str] = frozenset(), *, addressed: bool = False
+) -> list[Subscription]:
     """Return every subscription of the running apps, including probes.
 
-    A system is ready only when the broker knows all of them.
+    A system is ready only when the broker knows all of them. `addressed`: several gateways run, and
+    each reads its own replies only.
     """
     found = []
     for app_id in app_ids():
         if app_id in without:
             continue
-        component = REPLIES if app_id == GATEWAY else INBOX
-        consumer = consumer_id(app_id, component, pod_name)
-        found.append(Subscription(app_id, consumer, component, probe_topic(app_id, pod_name)))
+        if app_id == GATEWAY:
+            found += gateway_subscriptions(pod_name, addressed=addressed)
+            continue
+        found.append(Subscription(app_id, app_id, INBOX, probe_topic(app_id, pod_name)))
         for name, topic in read_topics().items():
             if app_id in topic.consumers:
-                component = component_of(app_id, topic)
-                consumer = consumer_id(app_id, component, pod_name)
-                found.append(Subscription(app_id, consumer, component, name))
+                found.append(Subscription(app_id, app_id, topic.component, name))
     return found
+
+
+def gateway_subscriptions(pod_name: str, *, addressed: bool) -> list[Subscription]:
+    """Return the subscriptions of one gateway: its probe, and its own replies or all replies."""
+    kinds = subscriptions_by_kind(pod_name)
+    return [*kinds[PROBE], *kinds[OWN_REPLIES if addressed else SHARED_REPLIES]]
+
+
+PROBE, OWN_REPLIES, SHARED_REPLIES = "probe", "own replies", "shared replies"
+
+
+def subscriptions_by_kind(pod_name: str) -> dict[str, list[Subscription]]:
+    """Return all subscriptions that a gateway may have.
+
+    It has either its own replies or the shared ones, but an earlier run may have left the others.
+    """
+    topics = {
+        PROBE: [probe_topic(GATEWAY, pod_name)],
+        OWN_REPLIES: list(reply_topics_of(pod_name)),
+        SHARED_REPLIES: list(replies_by_topic()),
+    }
+    return {kind: [Subscription(GATEWAY, pod_name, REPLIES, each) for each in some] for kind, some in topics.items()}
+
+
+def replies_by_topic() -> dict[str, str]:
+    """Return the publisher of each topic that the gateway consumes."""
+    return {name: topic.publisher for name, topic in read_topics().items() if GATEWAY in topic.consumers}
+
+
+def reply_topics_of(pod_name: str) -> dict[str, str]:
+    """Return the publisher of each reply topic of one gateway."""
+    publishers = dict.fromkeys(replies_by_topic().values())
+    return {reply_topics.reply_topic(pod_name, publisher): publisher for publisher in publishers}
+
+
+def is_only_reader(one: Subscription) -> bool:
+    """Return whether no other consumer ever reads the topic: it is a reply topic."""
+    return one.topic in every_reply_topic()
+
+
+@cache
+def every_reply_topic() -> dict[str, str]:
+    """Return the publisher of each reply topic of all gateways that may run."""
+    return {topic: each for name in reply_topics.REQUESTERS for topic, each in reply_topics_of(name).items()}

@@ -4,10 +4,17 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 
+from sidecart.chassis.reply_topics import GATEWAYS_MAX
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.topics import GATEWAY, Subscription, app_ids, service_ids, subscriptions
+from sidecart.launcher.topics import (
+    GATEWAY,
+    Subscription,
+    app_ids,
+    service_ids,
+    subscriptions,
+    subscriptions_by_kind,
+)
 
-GATEWAYS_MAX = 10
 REPLICAS_MAX = 10
 
 _SIDECAR = "-sidecar"
@@ -61,15 +68,19 @@ def replica_names(gateways: int, replicas: Mapping[str, int], without: frozenset
     return [each for name, number in counts.items() if name not in without for each in replicas_of(name, number)]
 
 
-def readers(names: Iterable[str]) -> dict[Subscription, int]:
+def readers(names: Iterable[str], *, addressed: bool | None = None) -> dict[Subscription, int]:
     """Maps every subscription of these replicas to its number of readers.
 
-    Each gateway has its own subscriptions.
+    Each gateway has its own subscriptions. `addressed`: whether it reads its own replies only;
+    None: if there are several gateways among these replicas.
     """
+    replicas = list(names)
+    if addressed is None:
+        addressed = sum(app_of(name) == GATEWAY for name in replicas) > 1
     counts: dict[Subscription, int] = {}
-    for name in names:
+    for name in replicas:
         app_id = app_of(name)
-        for one in subscriptions(pod_name_of(name)):
+        for one in subscriptions(pod_name_of(name), addressed=addressed):
             if one.app_id == app_id:
                 counts[one] = counts.get(one, 0) + 1
     return counts
@@ -81,7 +92,17 @@ def reader_of(one: Subscription) -> str:
     return names.get(one.consumer_id, one.app_id) if one.app_id == GATEWAY else one.app_id
 
 
-def subscriptions_of_gone_gateways(gateways: int) -> list[Subscription]:
-    """The subscriptions that the broker may still have for more gateways of an earlier run."""
-    surplus = replicas_of(GATEWAY, GATEWAYS_MAX)[gateways:]
-    return list(readers(surplus))
+def subscriptions_of_a_gateway(name: str) -> list[Subscription]:
+    """The subscriptions that the broker may have for a gateway of an earlier run, of both kinds."""
+    return [one for kind in subscriptions_by_kind(pod_name_of(name)).values() for one in kind]
+
+
+def surplus_subscriptions(gateways: int) -> list[Subscription]:
+    """The subscriptions that the broker may still have of an earlier run, and this one lacks.
+
+    They are those of further gateways, and those of the other kind: one gateway reads the shared
+    topics, and each of several its own reply topics.
+    """
+    wanted = readers(replicas_of(GATEWAY, gateways))
+    every = (one for name in replicas_of(GATEWAY, GATEWAYS_MAX) for one in subscriptions_of_a_gateway(name))
+    return [one for one in every if one not in wanted]

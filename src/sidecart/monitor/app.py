@@ -98,7 +98,9 @@ class LivePage:
     def _watch(self) -> Watch:
         settings = self._settings
         broker = BROKERS[settings.broker]
-        poll = HealthPoll(settings.ports, settings.tokens, broker, settings.broker_address, settings.hosts)
+        poll = HealthPoll(
+            settings.ports, settings.tokens, broker, settings.broker_address, settings.hosts, settings.gateways
+        )
 
         def background_tasks(client: httpx.AsyncClient) -> list[Awaitable[None]]:
             return [

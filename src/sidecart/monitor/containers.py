@@ -16,6 +16,7 @@ import sys
 from collections.abc import Mapping
 
 from sidecart.chassis.settings import SettingError, choice, text
+from sidecart.edge.settings import GATEWAYS
 from sidecart.issuer.tokens import ISSUER
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.servers.addresses import host_and_port
@@ -47,6 +48,7 @@ def environment(environ: Mapping[str, str], *, app: str, sidecar: str, gateways:
         "PROCESS_PORTS": json.dumps({name: port for name, (_, port) in parsed.items()}),
         "PROCESS_TOKENS": json.dumps(tokens),
         "BROKER_ADDRESS": _broker_address(environ),
+        GATEWAYS: str(gateways),
         "ISSUER_KEYS": keys if environ.get("OIDC_ISSUER") == ISSUER else "",
     }
 

@@ -72,7 +72,7 @@ def parse(document: Mapping[str, Any]) -> GatewayApi:
             post, get = methods.get("post"), methods.get("get")
             if post is not None and (content := post.get("requestBody", {}).get("content", {}).get(JSON)):
                 commands.append(_operation(path, post, api.resolved(content["schema"])))
-            if get is not None and PARAMETER.search(path):
+            if get is not None and PARAMETER.search(path) and "x-export" not in get:  # a file, not a resource
                 queries.append(_operation(path, get))
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"the gateway's OpenAPI document is malformed: {error!r}") from error

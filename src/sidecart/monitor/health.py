@@ -39,15 +39,19 @@ class HealthPoll:
         broker: Broker,
         address: str,
         hosts: Mapping[str, str] = MappingProxyType({}),
+        gateways: int = 1,
     ) -> None:
-        """Query these ports; `hosts` names the processes that do not run on this machine."""
+        """Query these ports; `hosts` names the processes that do not run on this machine.
+
+        `gateways` may run: with more than one, each reads its own replies only.
+        """
         self._hosts = hosts
         self._names = [name for name in ports if app_for_sidecar(name) is None and sidecar_of(name) in ports]
         self._ports = ports
         self._tokens = tokens
         self._broker = broker
         self._address = address
-        self._reads = {name: list(readers([name])) for name in self._names}
+        self._reads = {name: list(readers([name], addressed=gateways > 1)) for name in self._names}
 
     async def poll(self, client: httpx.AsyncClient) -> list[Health]:
         """Return the health of each replica."""

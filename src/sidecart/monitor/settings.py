@@ -16,7 +16,7 @@ from sidecart.chassis.currency import DEFAULT, Currency
 from sidecart.chassis.currency import read as read_currency
 from sidecart.chassis.settings import LOOPBACK, SettingError, text, whole
 from sidecart.chassis.settings import host as read_host
-from sidecart.edge.settings import AuthSettings, read_auth
+from sidecart.edge.settings import AuthSettings, read_auth, read_gateways
 from sidecart.launcher.monitor import GRACE_SECONDS, grace_seconds
 
 V = TypeVar("V")
@@ -54,6 +54,8 @@ class Settings:
     dapr_host: str = LOOPBACK
     grace_seconds: int = GRACE_SECONDS
     currency: Currency = DEFAULT
+    gateways: int = 1
+    """How many gateways may run: with more than one, each reads its own replies only."""
 
 
 def read(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -78,6 +80,7 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
         dapr_host=read_host(environ, "DAPR_HOST", LOOPBACK),
         grace_seconds=grace_seconds(environ),
         currency=read_currency(environ),
+        gateways=read_gateways(environ),
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import psycopg
 import valkey
 from psycopg import sql
@@ -80,6 +82,22 @@ def stored_bytes(system: System) -> int:
             row = connection.execute(query.format(sql.Identifier(schema))).fetchone()
             total += int(row[0] or 0 if row else 0)
     return total
+
+
+def records(system: System) -> Iterator[tuple[str, bytes]]:
+    """Yield the key and the value of every record of all apps."""
+    if not system.store_address.startswith("postgres:"):
+        with _client(system.store_address) as client:
+            for key in client.scan_iter(_type="hash", count=PAGE):
+                found: Any = client.hgetall(key)
+                yield key.decode(), b"\n".join(found.values())
+        return
+    with psycopg.connect(system.store_address, connect_timeout=3) as connection:
+        schemas = connection.execute("SELECT schemaname FROM pg_tables WHERE tablename = 'state'").fetchall()
+        for (schema,) in schemas:  # one for each app
+            query = sql.SQL("SELECT key, value FROM {}.state").format(sql.Identifier(schema))
+            for key, value in connection.execute(query):
+                yield str(key), value if isinstance(value, bytes) else msgspec.json.encode(value)
 
 
 def _queues(system: System) -> list[Backlog]:

@@ -58,10 +58,35 @@ def test_the_subject_may_be_missing() -> None:
     assert "" == envelope.subject
 
 
+def test_a_reply_address_goes_with_the_event() -> None:
+    """Without one the reply is shared."""
+    addressed = decode(parse("Lamp", event(replyto="gateway-19"), "lamps"), Lamp, AT)
+
+    assert "gateway-19" == addressed.reply_to
+    assert "" == decode(parse("Lamp", event(replyto=""), "lamps"), Lamp, AT).reply_to
+
+
+def test_on_a_reply_topic_the_type_is_one_of_the_replies() -> None:
+    """The name of the topic is none of them."""
+    topic, types = "Replies-gateway-0-lamps", frozenset({"Lamp", "Shade"})
+
+    assert "Lamp" == parse(topic, event(), "lamps", types).type
+    for wrong in ("Other", topic):
+        with pytest.raises(PermanentError, match="unexpected event type"):
+            parse(topic, event(type=wrong), "lamps", types)
+    with pytest.raises(PermanentError, match="the source"):
+        parse(topic, event(source="strangers"), "lamps", types)
+
+
 @pytest.mark.parametrize(
     "body",
     [
         event(id=None),
+        event(replyto="gateway-20"),
+        event(replyto="gateway-01"),
+        event(replyto="gateway"),
+        event(replyto="order-0"),
+        event(replyto=["gateway-0"]),
         event(id=7),
         event(id="not-a-uuid"),
         event(type=None),

@@ -26,6 +26,7 @@ CALLS = [
     "publish BellRung",
 ]
 UNREACHABLE = SidecarUnavailable("unreachable")
+WHY = named("why c-1")
 
 
 def play(scenario: Callable[[FakeSidecar], Awaitable[None]]) -> FakeSidecar:
@@ -96,6 +97,50 @@ def test_an_output_is_a_whole_cloud_event() -> None:
         "data": {"jar_id": "a"},
     }
     assert ("BellRung", expected) == sidecar.published[1]
+
+
+def topics(sidecar: FakeSidecar) -> list[str]:
+    """Return the topics of the published events, in order."""
+    return [topic for topic, _ in sidecar.published]
+
+
+def test_a_reply_with_an_address_is_copied_to_the_requester() -> None:
+    """The copy is the same event, and every output names the requester."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        await processor(sidecar).process("CoinPut", coin("c-1", reply_to="gateway-3"))
+
+    sidecar = play(scenario)
+
+    assert ["CoinKept", "Replies-gateway-3-jars", "BellRung"] == topics(sidecar)
+    assert {"gateway-3"} == {published["replyto"] for _, published in sidecar.published}
+    assert sidecar.published[0][1] == sidecar.published[1][1]
+
+
+@pytest.mark.parametrize("latest", ["gateway-4", ""])
+@pytest.mark.parametrize("is_unfinished", [False, True])
+@pytest.mark.parametrize("is_in_outbox", [False, True])
+def test_a_repeated_event_is_answered_to_its_latest_requester(
+    latest: str, is_unfinished: bool, is_in_outbox: bool
+) -> None:
+    """From the outbox of this process or of another one, or from the state; the ids stay."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        one = processor(sidecar)
+        await one.process("CoinPut", coin("c-1", reply_to="gateway-3"))
+        if not is_in_outbox:
+            await one.process("CoinPut", coin("c-2"))
+        sidecar.published.clear()
+        other = processor(sidecar, "another process") if is_unfinished else one
+        await other.process("CoinPut", coin("c-1", reply_to=latest))
+
+    sidecar = play(scenario)
+
+    answers = [(topic, published) for topic, published in sidecar.published if published["correlationid"] == WHY]
+    copies = [f"Replies-{latest}-jars"] if latest else []
+    assert ["CoinKept", *copies, "BellRung"] == [topic for topic, _ in answers]
+    assert {latest} == {published.get("replyto", "") for _, published in answers}
+    assert ids(put("c-1")) == [answers[0][1]["id"], answers[-1][1]["id"]]
 
 
 def test_the_outbox_holds_the_newest_event_only() -> None:

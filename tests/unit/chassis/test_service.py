@@ -1,5 +1,6 @@
 """A service's declaration, read from its modules."""
 
+import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -46,6 +47,22 @@ def test_secondary_records_are_typed_by_the_prefix_of_their_key() -> None:
     service = Service.of(*modules(SECONDARIES={"book": list}, secondary_key=lambda event: "book:2"), PUBLISHERS)
 
     assert list is service.secondary_type(str(service.secondary_key({})))
+
+
+def test_the_replies_are_the_events_that_the_gateway_consumes(tmp_path: Path) -> None:
+    """The topic list names them, as it names the publishers."""
+    domain, events = modules()
+    events.__file__ = str(tmp_path / "services" / "shelf" / "events.py")
+    (tmp_path / "contracts").mkdir()
+    topics = {
+        "BookPut": {"publisher": "desk", "consumers": ["shelf"]},
+        "BookKept": {"publisher": "shelf", "consumers": ["gateway", "desk"]},
+        "BookSeen": {"publisher": "shelf", "consumers": ["desk"]},
+        "DeskMoved": {"publisher": "desk", "consumers": ["gateway"]},
+    }
+    (tmp_path / "contracts" / "topics.json").write_text(json.dumps(topics))
+
+    assert {"BookKept"} == Service.of(domain, events).replies
 
 
 @pytest.mark.parametrize("name", ["State", "key", "step", "subject", "INPUTS"])

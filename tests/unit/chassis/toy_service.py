@@ -104,6 +104,7 @@ JARS: Service[Jar, Input] = Service(
     secondary_key=lambda event: f"coin:{event.coin_id}" if isinstance(event, CoinPut) else None,
     step=step,
     subject=lambda output: output.jar_id,
+    replies=frozenset({"CoinKept"}),
 )
 
 
@@ -117,15 +118,16 @@ def named(word: str) -> str:
     return str(uuid5(NAMES, word))
 
 
-def event(kind: str, name: str, **data: Any) -> bytes:
+def event(kind: str, name: str, reply_to: str = "", **data: Any) -> bytes:
     """Return an event with an id that is derived from `name`, as a sidecar delivers it."""
     attributes = {"id": named(name), "type": kind, "source": "gateway", "correlationid": named(f"why {name}")}
+    attributes |= {"replyto": reply_to} if reply_to else {}
     return msgspec.json.encode({**attributes, "data": data})
 
 
-def coin(name: str, value: int = 5, jar: str = "a") -> bytes:
+def coin(name: str, value: int = 5, jar: str = "a", reply_to: str = "") -> bytes:
     """Return the event of one coin, by default for jar `a`."""
-    return event("CoinPut", name, jar_id=jar, coin_id=name, value=value)
+    return event("CoinPut", name, reply_to, jar_id=jar, coin_id=name, value=value)
 
 
 def paint(name: str, color: str) -> bytes:

@@ -106,7 +106,7 @@ def test_a_command_has_an_operation_for_each_reply(declaration: CommandDeclarati
 
 def test_no_other_event_has_a_reply() -> None:
     """Only commands have replies."""
-    commands = {declaration.topic for declaration in COMMANDS}
+    commands = {declaration.topic for declaration in SHOP.all_commands}
 
     assert commands == {topic_of(each) for each in OPERATIONS.values() if "reply" in each}
     assert [] == [name for name, each in OPERATIONS.items() if topic_of(each) in commands and "reply" not in each]

@@ -35,5 +35,5 @@ def test_every_reference_is_within_the_document(folder: str) -> None:
 def test_topics_and_examples_are_read() -> None:
     """Examples have the names of their files."""
     assert list(read_topics()) == list(contracts.topics())
-    assert ["edges", "typical"] == list(contracts.examples("UserCreated"))
+    assert ["edges", "typical"] == list(contracts.examples("AccountDeposited"))
     assert "UserCreated" == contracts.examples("UserCreated")["typical"]["type"]

@@ -51,7 +51,7 @@ def test_held_accepted_and_late_requests_are_counted() -> None:
             assert await dispatched is not None
             assert await dispatcher.dispatch(command, Deadline(0)) is None
             samples.append(REGISTRY.get_sample_value("sidecart_pending_commands"))
-            await wiring.replies.handle("AccountDeposited", reply(command))
+            await wiring.topics_of_replies["AccountDeposited"](reply(command))
             await until(lambda: wiring.pending_commands.count == 0)
             samples.append(REGISTRY.get_sample_value("sidecart_held_requests"))
         return samples

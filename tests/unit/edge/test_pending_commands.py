@@ -18,7 +18,8 @@ from sidecart.edge import pending_tracking, pending_worker
 from sidecart.edge.command import Command
 from sidecart.edge.pending_commands import NotRecorded, PendingCommands
 from sidecart.edge.pending_records import Rejection
-from sidecart.edge.pending_worker import PendingWorker
+from sidecart.edge.pending_worker import PendingWorker, republisher
+from sidecart.edge.replicas import Replicas
 from tests.unit.edge.clock import run_jumping
 from tests.unit.edge.fakes import FakeSidecar, until
 
@@ -45,9 +46,17 @@ async def replica(
 ) -> AsyncIterator[PendingCommands]:
     """Run one replica, `minutes` after START."""
     pending_commands = PendingCommands(sidecar, pod_name, lambda: START + timedelta(minutes=minutes))
-    async with background(PendingWorker(pending_commands, sidecar.publish, pod_name).work()):
+    async with background(worker(pending_commands, sidecar, pod_name, minutes).work()):
         await until(lambda: pending_commands.resumed or sidecar.store_is_down)
         yield pending_commands
+
+
+def worker(
+    pending_commands: PendingCommands, sidecar: FakeSidecar, pod_name: str = "gateway-0", minutes: int = 0
+) -> PendingWorker:
+    """Return the worker of a replica, `minutes` after START."""
+    replicas = Replicas(sidecar, pod_name, lambda: START + timedelta(minutes=minutes))
+    return PendingWorker(pending_commands, republisher(sidecar, ""), replicas)
 
 
 def play(scenario: Callable[[FakeSidecar], Coroutine[Any, Any, None]]) -> FakeSidecar:
@@ -146,7 +155,7 @@ def test_a_read_makes_a_pending_command_due_at_once(monkeypatch: pytest.MonkeyPa
 
     async def scenario(sidecar: FakeSidecar) -> None:
         pending_commands = PendingCommands(sidecar, "gateway-1", lambda: START + timedelta(minutes=sidecar.minutes))
-        async with background(PendingWorker(pending_commands, sidecar.publish, "gateway-1").work()):
+        async with background(worker(pending_commands, sidecar, "gateway-1").work()):
             await until(lambda: pending_commands.resumed)
             await pending_commands.add(COMMAND)
             sidecar.minutes = 1
@@ -218,10 +227,11 @@ def test_the_first_replica_adopts_the_commands_of_a_replica_that_is_gone() -> No
         async with (
             replica(sidecar, "gateway-2", minutes=1) as second,
             replica(sidecar, "gateway-0", minutes=1) as first,
-            background(PendingWorker(second, sidecar.publish, "gateway-2").adopt_from_other_replicas()),
         ):
+            await Replicas(sidecar, "gateway-0", lambda: START + timedelta(minutes=1)).beat()
+            assert set() == await worker(second, sidecar, "gateway-2", minutes=1).adopt_from_lost(set())
             sidecar.store_is_down = True
-            adopting = PendingWorker(first, sidecar.publish, "gateway-0").adopt_from_other_replicas()
+            adopting = worker(first, sidecar, minutes=1).adopt_from_other_replicas()
             async with background(adopting):
                 await asyncio.sleep(0.01)  # several scans fail
                 sidecar.store_is_down = False
@@ -246,18 +256,43 @@ def test_a_recent_pending_command_is_not_adopted() -> None:
         async with replica(sidecar, "gateway-1") as owner:
             await owner.add(COMMAND)
         async with replica(sidecar) as first:
-            assert set() == await PendingWorker(first, sidecar.publish, "gateway-0")._adopt_from_others(set())
+            assert set() == await worker(first, sidecar).adopt_from_lost(set())
             assert not first.tracking.open
 
     play(scenario)
 
 
-@pytest.mark.parametrize(
-    ("pod_name", "number"), [("gateway-0", 9), ("gateway-1", 0), ("gateway-10", 0), ("gateway", 0), ("0", 0)]
-)
-def test_only_the_first_replica_adopts_from_others(pod_name: str, number: int) -> None:
-    """A pod name without an ordinal adopts from none."""
-    assert number == len(pending_worker.other_replicas(pod_name))
+def test_an_adopted_command_names_the_replica_that_adopts_it() -> None:
+    """The replica that accepted it is gone, and with it the reader of its reply topics."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        await republisher(sidecar, "gateway-1")("OrderCreateRequested", b'{"id":"c-1","replyto":"gateway-3"}')
+        await republisher(sidecar, "")("OrderCreateRequested", b'{"id":"c-1","replyto":"gateway-3"}')
+
+    published = [event for _, event in play(scenario).published]
+
+    assert [{"id": "c-1", "replyto": "gateway-1"}, {"id": "c-1"}] == published
+
+
+def test_a_command_is_recorded_once_the_index_has_it() -> None:
+    """The worker finds the record of a command whose write to the index failed."""
+
+    def refuse_page(key: str) -> None:
+        if key == PAGE:
+            raise SidecarUnavailable("unreachable")
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        async with replica(sidecar) as pending_commands:
+            sidecar.before_save = refuse_page
+            with pytest.raises(NotRecorded):
+                await pending_commands.add(COMMAND)
+            await until(lambda: "c-1" in pending_commands.tracking.open["o-1"].recorded)
+            with pytest.raises(NotRecorded):
+                await pending_commands.add(COMMAND)
+            sidecar.before_save = lambda _key: None
+            await pending_commands.add(COMMAND)
+
+    assert {"ids": ["o-1"]} == play(scenario).read(PAGE)
 
 
 def test_a_reply_during_the_write_of_the_pending_command_is_not_lost() -> None:

@@ -19,6 +19,7 @@ from sidecart.edge.flows import Flows
 from sidecart.edge.journal import RETENTION_SECONDS, Journal
 from sidecart.edge.pending_commands import PendingCommands
 from sidecart.edge.reconciler import Reconciler
+from sidecart.edge.replicas import Replicas
 from tests.unit.edge.fakes import FakeSidecar, until
 
 FLOWS = Flows(SHOP)
@@ -274,7 +275,8 @@ def test_the_first_replica_checks_the_flows_of_a_replica_that_is_gone(monkeypatc
         gone = Journal(gateway.sidecar, "gateway-3", lambda: gateway.now)
         gone.add("order", ORDER_ID)
         await gone.flush()
-        adopting = asyncio.create_task(journal_recovery.adopt_from_other_replicas(gateway.journal, ["gateway-3"]))
+        replicas = Replicas(gateway.sidecar, "gateway-1", lambda: gateway.now)
+        adopting = asyncio.create_task(journal_recovery.adopt_from_other_replicas(gateway.journal, replicas))
         await until(lambda: gateway.journal.count == 1)
         adopting.cancel()
         await gateway.step()

@@ -19,6 +19,7 @@ from sidecart.kubernetes.kustomizations import OVERLAYS
 from sidecart.kubernetes.options import SCALER
 from sidecart.launcher.apps import read_apps
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.permissions import TRIMMER
 from sidecart.launcher.servers.registry import ENVIRONMENT
 from sidecart.launcher.topics import MONITOR, app_ids
 
@@ -65,7 +66,9 @@ def test_no_two_apps_share_a_token_or_a_password(overlay: str) -> None:
     """A token or a login of one app opens nothing of another."""
     found = read(overlay)
     tokens = [content["token"] for name, content in found.items() if name.endswith("-token")]
-    logins = [str(found[names.servers_of(login)]) for login in (*app_ids(), SCALER)]
+    others = [SCALER, *([TRIMMER] if OVERLAYS[overlay].broker == "redis" else [])]
+    logins = [str(found[names.servers_of(login)]) for login in (*app_ids(), *others)]
+    assert (TRIMMER in others) == (names.servers_of(TRIMMER) in found)
 
     assert 2 * len(app_ids()) == len(tokens) == len(set(tokens))
     assert len(logins) == len(set(logins))
@@ -85,7 +88,7 @@ def test_the_servers_get_hashes_of_the_passwords() -> None:
     roles = found["postgres-logins"][servers.ROLES_FILE]
     password = found["order-servers"]["REDIS_PASSWORD"]
 
-    assert {"default", "sidecart", SCALER, MONITOR, *app_ids()} == users.keys()
+    assert {"default", "sidecart", SCALER, TRIMMER, MONITOR, *app_ids()} == users.keys()
     assert "+xadd" not in users[MONITOR]
     assert password not in users["order"]
     assert re.search(r"#[0-9a-f]{64}", users["order"])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sidecart.chassis.reply_topics import GATEWAYS_MAX
 from sidecart.chassis.server.serve import STOP_SECONDS_MAX
 from sidecart.chassis.settings import SettingError
 from sidecart.edge.settings import DRAIN_SECONDS_MAX
@@ -36,6 +37,7 @@ def literals(file: str) -> dict[str, dict[str, str]]:
 def environment(app_id: str, added: str) -> dict[str, str]:
     """Return the environment of an app: fixed variables, base, and what a part adds."""
     fixed = {each["name"]: each.get("value", "a-secret") for each in pods.environment(app_id)}
+    fixed |= {"POD_NAME": f"{app_id}-0"} if "POD_NAME" in fixed else {}
     name = names.settings_of(app_id)
     added_settings = literals(added).get(name, {})
     return {**fixed, "DAPR_HTTP_PORT": "3500", **literals("base/kustomization.yaml")[name], **added_settings}
@@ -81,7 +83,8 @@ def test_the_pods_of_the_gateway_have_the_names_of_its_logins() -> None:
     found = yaml.safe_load_all(TEXTS[f"{names.FOLDER}/base/gateway.yaml"])
     workload = next(each for each in found if each["kind"] == "StatefulSet")
 
-    assert [f"{workload['metadata']['name']}-{number}" for number in range(10)] == pod_names(GATEWAY)
+    assert [f"{workload['metadata']['name']}-{number}" for number in range(GATEWAYS_MAX)] == pod_names(GATEWAY)
+    assert str(GATEWAYS_MAX) == literals("base/kustomization.yaml")[names.settings_of(GATEWAY)]["GATEWAYS"]
     assert workload["spec"]["replicas"] <= len(pod_names(GATEWAY))
 
 

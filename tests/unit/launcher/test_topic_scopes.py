@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from sidecart.chassis.reply_topics import GATEWAYS_MAX
 from sidecart.launcher.topic_scopes import PUBLISHERS, READERS, TOPICS, publisher_of, topic_scopes, variables
-from sidecart.launcher.topics import GATEWAY, MONITOR, app_ids, read_topics, subscriptions
-from sidecart.launcher.topology import GATEWAYS_MAX, pod_name_of, replicas_of
+from sidecart.launcher.topics import GATEWAY, MONITOR, app_ids, every_reply_topic, read_topics, subscriptions
+from sidecart.launcher.topology import pod_name_of, replicas_of
 
 
 def scoped(name: str) -> dict[str, set[str]]:
@@ -34,16 +35,27 @@ def test_only_its_consumers_may_read_a_topic() -> None:
 
 
 @pytest.mark.parametrize("pod_name", [pod_name_of(each) for each in replicas_of(GATEWAY, GATEWAYS_MAX)])
-def test_every_subscription_of_a_replica_is_allowed(pod_name: str) -> None:
+@pytest.mark.parametrize("addressed", [False, True])
+def test_every_subscription_of_a_replica_is_allowed(pod_name: str, addressed: bool) -> None:
     """Including the probe events, which an app publishes and reads."""
     readers, publishers = scoped(READERS), scoped(PUBLISHERS)
-    mine = subscriptions(pod_name)
+    mine = subscriptions(pod_name, addressed=addressed)
 
     assert all(each.topic in readers[each.app_id] for each in mine)
     assert all(each.topic in publishers[each.app_id] for each in mine if each.topic.startswith("Probe-"))
     assert [each.app_id for each in mine if each.topic.startswith("Probe-")] == [
         publisher_of(each.topic) for each in mine if each.topic.startswith("Probe-")
     ]
+
+
+def test_a_reply_topic_has_one_publisher_and_one_reader() -> None:
+    """No other sidecar may forge a reply, or read it."""
+    readers, publishers = scoped(READERS), scoped(PUBLISHERS)
+
+    for topic, publisher in every_reply_topic().items():
+        assert [publisher] == [app_id for app_id, topics in publishers.items() if topic in topics]
+        assert [GATEWAY] == [app_id for app_id, topics in readers.items() if topic in topics]
+        assert publisher == publisher_of(topic)
 
 
 def test_every_topic_is_known() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from shop.aftermath import NO_ACCOUNT, NO_CONTACT, NO_NOTE, missing
+from shop.aftermath import NO_ACCOUNT, NO_CONTACT, NO_ERASURE, NO_NOTE, missing
 from sidecart.testkit.faults.ledger import Intent
 
 USER, ORDER = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
@@ -82,3 +82,15 @@ def test_a_missing_record_is_found(service: str, key: str, planted: dict[str, An
         stored[service][key] = planted
 
     assert [found] == [each.what for each in missing(ACCEPTED, StoredRecords(stored))]
+
+
+def test_an_erasure_is_missing_until_each_service_has_processed_it() -> None:
+    """An erased user needs neither contact nor announcement."""
+    stored = deepcopy(WHOLE)
+    stored["billing"][f"account:{USER}"]["state"] = {"user_id": USER, "erased": True}
+
+    assert [NO_ERASURE] == [each.what for each in missing(ACCEPTED, StoredRecords(stored), {USER})]
+
+    stored["notification"][f"mailbox:{USER}"]["state"] = {"user_id": USER, "contact": None, "erased": True}
+
+    assert [] == list(missing(ACCEPTED, StoredRecords(stored), {USER}))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shop.audit import PAID_TWICE, balances, check_events, is_final, message_id
+from shop.audit import PAID_TWICE, balances, check_erasures, check_events, is_final, message_id
 from sidecart.testkit.faults.audit import Audit
 from sidecart.testkit.faults.ledger import Intent
 from sidecart.testkit.faults.reader import Answer
@@ -85,3 +85,15 @@ def test_an_order_is_final_when_it_is_paid_or_not(route: str, answer: Answer, fi
 def test_each_order_has_its_own_message_id() -> None:
     """The Message-ID is derived from the order's id."""
     assert message_id(ORDER) == message_id(ORDER) != message_id(USER)
+
+
+def test_an_address_of_an_erased_user_is_found_in_keys_and_values() -> None:
+    """A record of another user is no finding."""
+    audit = Audit()
+    stored = [("a||email:x@example.com", b"{}"), ("b", b'{"to":"x@example.com"}'), ("c", b'{"to":"y@example.com"}')]
+
+    check_erasures(audit, ["x@example.com"], stored)
+
+    assert ["2 records have the addresses of erased users"] == [each.partition(":")[0] for each in audit.findings]
+    assert "a||email" in audit.findings[0]
+    assert 1 == audit.counts["erased"]

@@ -14,7 +14,7 @@ import msgspec
 
 HEAD_BYTES_MAX = 64 * 1024  # request line and headers; usually below 1 KiB, plus a proxy's
 HEADERS_MAX = 1_000
-METHODS = "GET, HEAD, POST"  # of all apps together: the Allow header where there is no resource
+METHODS = "GET, HEAD, POST, DELETE"  # of all apps together: the Allow header where there is no resource
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 """The names by which callers on the same machine reach a server."""

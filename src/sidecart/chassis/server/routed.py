@@ -50,9 +50,14 @@ def _allow_head(message: Message) -> None:
     """Add HEAD to the Allow header of a 405 response that allows GET."""
     if message["status"] == 405:
         message["headers"] = [
-            (name, b"GET, HEAD" if name == b"allow" and b"GET" in value.split(b", ") else value)
-            for name, value in message["headers"]
+            (name, _with_head(value) if name == b"allow" else value) for name, value in message["headers"]
         ]
+
+
+def _with_head(allowed: bytes) -> bytes:
+    methods = allowed.split(b", ")
+    is_missing = b"GET" in methods and b"HEAD" not in methods
+    return allowed.replace(b"GET", b"GET, HEAD") if is_missing else allowed
 
 
 def _route_of(scope: Scope) -> str:

@@ -20,6 +20,7 @@ from fastapi import Request, Response
 from starlette.types import ASGIApp
 
 from sidecart.chassis.dead_letters import DeadLetters
+from sidecart.chassis.erasure import Erase, ErasingProcessor
 from sidecart.chassis.errors import TransientError
 from sidecart.chassis.events import now
 from sidecart.chassis.processor import EventProcessor
@@ -129,9 +130,12 @@ def _add_health_routes(app: InboundApp, probe: LoopbackProbe) -> None:
         )
 
 
-def inbox(service: Service[Any, Any], sidecar: HttpSidecar) -> list[Subscription]:
-    """Return the subscriptions to a service's inputs, with one event processor for all of them."""
-    processor = Processor(service, sidecar, now)
+def inbox(service: Service[Any, Any], sidecar: HttpSidecar, erase_more: Erase | None = None) -> list[Subscription]:
+    """Return the subscriptions to a service's inputs, with one event processor for all of them.
+
+    `erase_more` erases what the records and the dead letters do not hold.
+    """
+    processor = ErasingProcessor(service, Processor(service, sidecar, now), DeadLetters(sidecar, now), erase_more)
     return [Subscription(INBOX, topic, partial(processor.process, topic)) for topic in service.inputs]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sidecart.launcher import consistency, data_version, proxy, runfile
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.lifecycle.environments import app_environment, monitor_environment
+from sidecart.launcher.lifecycle.environments import app_environment, monitor_environment, trimmer_environment
 from sidecart.launcher.lifecycle.state import State
 from sidecart.launcher.lifecycle.wiring import Wiring
 
@@ -24,6 +24,8 @@ def check(state: State, wiring: Wiring) -> None:
         app_environment(state, wiring, name)
     if plan.has_monitor:
         monitor_environment(state)
+    if plan.has_trimmer:
+        trimmer_environment(state)
     consistency.check()
     if plan.broker is not None:
         data_version.check(plan.data)

@@ -49,7 +49,7 @@ class Health:
         whole = [
             name for name in healthy if all(app_of(each) != app_of(name) or each in healthy for each in plan.replicas)
         ]
-        return self._consumers.unread(readers(whole))
+        return self._consumers.unread(readers(whole, addressed=plan.is_addressed))
 
     def unresponsive_sidecars(self) -> list[str]:
         """Return the replicas whose sidecar runs but does not answer, such as a paused one."""

@@ -11,6 +11,7 @@ from sidecart.launcher import components, monitor, proxy, runfile, sentry
 from sidecart.launcher.apps import App, apps_with, resource_folders, with_components
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.options import Options
+from sidecart.launcher.permissions import TRIMMER
 from sidecart.launcher.ports import free_port, is_free, this_or_free_port
 from sidecart.launcher.project import declared_text
 from sidecart.launcher.servers.registry import BROKERS, STORES
@@ -71,6 +72,11 @@ class Plan:
         return self.options.gateways > 1
 
     @property
+    def is_addressed(self) -> bool:
+        """Whether each gateway reads its own replies only: several run (ADR 69)."""
+        return self.options.gateways > 1
+
+    @property
     def entrance(self) -> str:
         """The process at the address that callers use."""
         return proxy.NAME if self.has_proxy else GATEWAY
@@ -106,6 +112,11 @@ class Plan:
     def has_monitor(self) -> bool:
         """Whether to start the live page, which needs a broker that the launcher knows."""
         return self.options.monitor and self.broker is not None
+
+    @property
+    def has_trimmer(self) -> bool:
+        """Whether to trim the streams of the broker, which the launcher must know."""
+        return self.broker is not None and self.broker.trimmer_module != ""
 
     def server_of(self, name: str) -> Server | None:
         """Return the server that owns a process, or None."""
@@ -176,7 +187,8 @@ def choose_ports(plan: Plan) -> dict[str, int]:
     ports = {plan.entrance: port or free_port()}
     mail = (MAIL_SMTP, MAIL_HTTP) if plan.has_mail_catcher else ()
     issuer = (ISSUER,) if plan.has_issuer else ()
-    for name in (*plan.replicas, *map(metrics_of, plan.replicas), *mail, *issuer, sentry.NAME):
+    trimmer = (metrics_of(TRIMMER),) if plan.has_trimmer else ()
+    for name in (*plan.replicas, *map(metrics_of, plan.replicas), *mail, *issuer, *trimmer, sentry.NAME):
         ports.setdefault(name, free_port())
     if plan.has_mail_catcher:
         ports[MAIL_CATCHER] = ports[MAIL_HTTP]

@@ -16,15 +16,17 @@ from typing import Any
 from sidecart.chassis import currency
 from sidecart.chassis import settings as common
 from sidecart.chassis.settings import SettingError
-from sidecart.edge.settings import read_auth
+from sidecart.edge.settings import GATEWAYS, read_auth
 from sidecart.launcher.apps import module_of
 from sidecart.launcher.environment import ENDPOINT
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.monitor import grace_seconds
+from sidecart.launcher.permissions import TRIMMER
 from sidecart.launcher.project import load, make_importable
 from sidecart.launcher.servers import postgres, rabbitmq, valkey
 from sidecart.launcher.servers.addresses import check_url, host_and_port, with_login
 from sidecart.launcher.servers.valkey_memory import memory_mb
+from sidecart.launcher.streams import read_retention
 from sidecart.launcher.topics import MONITOR
 
 Environment = Mapping[str, str]
@@ -40,6 +42,7 @@ SET_BY_LAUNCHER: Mapping[str, str] = {
     "APP_API_TOKEN": "the launcher generates new tokens at each start",
     "DAPR_API_TOKEN": "the launcher generates new tokens at each start",
     "POD_NAME": "each gateway has its own name",
+    GATEWAYS: "`--gateways` sets the number of gateways",
     "METRICS_PORT": "each app has a free port for its metrics, and `./sidecart status` lists them",
     "METRICS_HOST": "metrics are available on this machine only",
 }
@@ -57,6 +60,8 @@ def readers_of(app_id: str) -> tuple[Callable[[Environment], Any], ...]:
     beside its own module, with a function `read`. Of a program that is no module of the project,
     the launcher knows the settings of the chassis only.
     """
+    if app_id == TRIMMER:
+        return (read_retention,)
     if app_id == MONITOR:
         return (grace_seconds, currency.read, read_auth)
     package = module_of(app_id).rpartition(".")[0]

@@ -10,7 +10,7 @@ from sidecart.issuer import keys
 from sidecart.launcher import monitor, proxy, sentry
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
-from sidecart.launcher.lifecycle.environments import app_environment
+from sidecart.launcher.lifecycle.environments import app_environment, trimmer_environment
 from sidecart.launcher.lifecycle.live_page import LivePage
 from sidecart.launcher.lifecycle.plan import ISSUER, MAIL_CATCHER, MAIL_HTTP, MAIL_SMTP
 from sidecart.launcher.lifecycle.sentry_process import SentryProcess
@@ -18,6 +18,7 @@ from sidecart.launcher.lifecycle.server_processes import ServerProcesses
 from sidecart.launcher.lifecycle.sidecars import Sidecars
 from sidecart.launcher.lifecycle.state import State
 from sidecart.launcher.lifecycle.wiring import Wiring
+from sidecart.launcher.permissions import TRIMMER
 from sidecart.launcher.project import root
 from sidecart.launcher.topics import GATEWAY
 from sidecart.launcher.topology import app_for_sidecar, app_of, sidecar_of
@@ -45,7 +46,7 @@ class Starter:
         self._wiring = wiring
 
     def start_all(self) -> None:
-        """Start everything that needs the servers, except the live page.
+        """Start everything that needs the servers, except the live page and the trimmer.
 
         On servers that the launcher does not know, the first sidecar creates alone what they lack.
         Several at once would fail on some stores (see `prepare` of servers/postgres.py).
@@ -87,6 +88,13 @@ class Starter:
         words = proxy.command(plan.run_folder, ports[proxy.NAME], gateways)
         self._state.processes.start(proxy.NAME, words, env=plain_environment(), cwd=plan.run_folder)
 
+    def start_trimmer(self) -> None:
+        """Start the trimmer of the broker's streams."""
+        plan = self._state.plan
+        assert plan.broker is not None, "only a broker that the launcher knows has a trimmer"
+        words = [sys.executable, "-m", plan.broker.trimmer_module]
+        self._state.processes.start(TRIMMER, words, env=trimmer_environment(self._state), cwd=root())
+
     def start_again(self, name: str) -> None:
         """Restart any ended process of the system with the same arguments."""
         server = self._state.plan.server_of(name)
@@ -100,6 +108,8 @@ class Starter:
             self.start_issuer()
         elif name == proxy.NAME:
             self.start_proxy()
+        elif name == TRIMMER:
+            self.start_trimmer()
         elif name == monitor.NAME:
             self._page.start_app()
         elif name == sidecar_of(monitor.NAME):

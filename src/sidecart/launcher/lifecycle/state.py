@@ -73,17 +73,22 @@ class State:
     def addresses_as(self, login: str) -> dict[str, str]:
         """Map the address variable of each server to its address with a login.
 
+        Raises LaunchError for an unknown login.
+        """
+        return {env: self.address_as(env, login) for env in self.addresses}
+
+    def address_as(self, env: str, login: str) -> str:
+        """Return the address of the server with this address variable, with a login.
+
         An external server has one login for all, unless the options say that each app has its own.
         Raises LaunchError for an unknown login.
         """
         plan, options = self.plan, self.plan.options
-        found = dict(self.addresses)
-        for env, server in plan.servers.items():
-            is_external = bool(options.external.get(env))
-            data = options.folder / EXTERNAL if is_external else plan.data
-            if env in found and (options.app_logins or not is_external):
-                found[env] = server.address_of(login, found[env], data)
-        return found
+        is_external = bool(options.external.get(env))
+        if is_external and not options.app_logins:
+            return self.addresses[env]
+        data = options.folder / EXTERNAL if is_external else plan.data
+        return plan.servers[env].address_of(login, self.addresses[env], data)
 
     def local_url(self, name: str) -> str:
         """The URL of a process on this machine."""

@@ -7,6 +7,7 @@ from sidecart.launcher.lifecycle.options import Report
 from sidecart.launcher.lifecycle.plan import ISSUER, MAIL_CATCHER
 from sidecart.launcher.lifecycle.sidecars import STOP_SECONDS as SIDECAR_SECONDS
 from sidecart.launcher.lifecycle.state import State
+from sidecart.launcher.permissions import TRIMMER
 from sidecart.launcher.topics import GATEWAY
 from sidecart.launcher.topology import app_for_sidecar, app_of, sidecar_of
 
@@ -40,7 +41,7 @@ def _groups(state: State, running: set[str]) -> list[tuple[list[str], float]]:
         ([name for name in apps if app_of(name) == GATEWAY], APP_SECONDS),
         ([proxy.NAME], proxy.STOP_SECONDS),
         ([sidecar_of(app_id) for app_id in state.sidecars], SIDECAR_SECONDS),
-        ([name for name in apps if app_of(name) in plan.apps or name in (MAIL_CATCHER, ISSUER)], APP_SECONDS),
+        ([name for name in apps if app_of(name) in plan.apps or name in (MAIL_CATCHER, ISSUER, TRIMMER)], APP_SECONDS),
         ([sentry.NAME], sentry.STOP_SECONDS),
         *(([name], server.stop_seconds) for server in servers for name in server.names),
     ]

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.consumers import replicas_reading
-from sidecart.launcher.lifecycle.live_page import PROCESSES as SPARE
+from sidecart.launcher.lifecycle.live_page import PROCESSES as PAGE
 from sidecart.launcher.lifecycle.system import System
+from sidecart.launcher.permissions import TRIMMER
 from sidecart.launcher.sidecar import SHUTDOWN_SECONDS
 from sidecart.launcher.topics import Subscription
 from sidecart.launcher.topology import app_for_sidecar, sidecar_of
@@ -30,6 +31,8 @@ LOOK_SECONDS = 5.0  # between two checks of the sidecars and of the broker's rea
 # How long a sidecar may read nothing or not answer. It reconnects sooner to a broker that was
 # unreachable.
 LOST_SECONDS = 30.0
+SPARE = (*PAGE, TRIMMER)
+"""The processes without which the system works."""
 
 
 @dataclass(slots=True)
@@ -104,7 +107,7 @@ class Supervisor:
         if state.ends > ENDS_MAX:
             message = f"{name} ended {state.ends} times in a row, last with code {code}"
             if name in SPARE:
-                self._give_up_page()
+                self._give_up(name)
                 self._report(f"{message}; the system continues without it (see {self._system.logs / name}.log)")
                 self._changed()
                 return
@@ -120,10 +123,13 @@ class Supervisor:
         when = "now" if not pause else f"in {pause:.0f} s"
         self._report(f"{name} ended with code {code}: restarting {when} (see {self._system.logs / name}.log)")
 
-    def _give_up_page(self) -> None:
-        """Stop the live page for good: it keeps crashing, and the system can run without it."""
-        self._system.page.stop()
-        for each in SPARE:
+    def _give_up(self, name: str) -> None:
+        """Stop a part for good: it keeps crashing, and the system can run without it."""
+        if name in PAGE:
+            self._system.page.stop()
+        else:
+            self._system.stop_app(name)
+        for each in PAGE if name in PAGE else (name,):
             self._given_up.add(each)
             self._states.pop(each, None)
 

@@ -25,7 +25,7 @@ from sidecart.launcher.lifecycle.wiring import Wiring
 from sidecart.launcher.private_files import keep_private
 from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.topics import monitor_subscriptions
-from sidecart.launcher.topology import subscriptions_of_gone_gateways
+from sidecart.launcher.topology import surplus_subscriptions
 
 __all__ = ["Options", "Report", "System"]
 
@@ -57,6 +57,7 @@ class System:
         self.health = Health(self.state, self._servers, self._sentry, self.sidecars, self._consumers, self.readiness)
         self.servers, self.tokens = self.plan.servers, self.plan.tokens
         self.replicas, self.logs, self.data = self.plan.replicas, self.plan.logs, self.plan.data
+        self.is_addressed = self.plan.is_addressed
         self.ports = self.state.ports
         self.seconds_to_ready = 0.0
         self._is_started = False
@@ -140,7 +141,7 @@ class System:
         self._sentry.prepare(self.report, self.deadline)
         self._servers.start()
         self._sentry.start(self.deadline)
-        gone = [*subscriptions_of_gone_gateways(self.options.gateways), *monitor_subscriptions()]
+        gone = [*surplus_subscriptions(self.options.gateways), *monitor_subscriptions()]
         self._consumers.remove(gone)
         self.report(f"starting {len(self.replicas)} apps and their sidecars")
         self.starter.start_all()
@@ -148,6 +149,8 @@ class System:
         self.readiness.wait_for_all()
         self.seconds_to_ready = time.monotonic() - started
         self.report(f"ready in {self.seconds_to_ready:.1f} s")
+        if self.plan.has_trimmer:  # only now each expected group exists
+            self.starter.start_trimmer()
         if self.plan.has_monitor:
             self.page.start()
 

@@ -5,7 +5,7 @@ The container of a server fills the passwords in when it starts (tye-or-compose/
 
 from __future__ import annotations
 
-from sidecart.launcher.permissions import ADMINISTRATOR, Permissions, permissions
+from sidecart.launcher.permissions import ADMINISTRATOR, TRIMMER, keeper, permissions, trimmer
 from sidecart.launcher.servers.postgres_roles import repeatable
 from sidecart.launcher.servers.rabbitmq_definitions import definitions
 from sidecart.launcher.servers.valkey_acl import acl_file
@@ -15,7 +15,7 @@ REDIS = "tye-or-compose/redis.acl"
 RABBITMQ = "tye-or-compose/rabbitmq.json"
 POSTGRES = "tye-or-compose/postgres.sql"
 KEEPER = "keeper"
-"""The login of the keeper, which only counts consumers: no right is needed for that."""
+"""The login of the keepers: one counts consumers, the other removes what gone gateways left."""
 
 
 def templates() -> dict[str, str]:
@@ -24,11 +24,11 @@ def templates() -> dict[str, str]:
     The tap of the tests has no login in containers. The live page has one at the brokers.
     """
     apps = [each for each in permissions() if each.app_id != TAP]
-    names = [ADMINISTRATOR, KEEPER, *(each.app_id for each in apps)]
+    names = [ADMINISTRATOR, KEEPER, TRIMMER, *(each.app_id for each in apps)]
     owners = [ADMINISTRATOR, *(each.app_id for each in apps if each.has_records)]
     return {
-        REDIS: acl_file({name: f">{_placeholder(name)}" for name in names}, apps),
-        RABBITMQ: definitions({name: {"password": _placeholder(name)} for name in names}, [*apps, Permissions(KEEPER)]),
+        REDIS: acl_file({name: f">{_placeholder(name)}" for name in names}, [*apps, keeper(KEEPER), trimmer()]),
+        RABBITMQ: definitions({name: {"password": _placeholder(name)} for name in names}, [*apps, keeper(KEEPER)]),
         POSTGRES: repeatable(ADMINISTRATOR, {name: _placeholder(name) for name in owners}),
     }
 

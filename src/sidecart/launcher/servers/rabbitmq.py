@@ -141,12 +141,25 @@ class RabbitMq(Broker):
                 channel.close()
             return len(existing)
 
-    def is_abandoned(self, address: str, some: Sequence[Subscription]) -> bool:
-        """Return whether at least one of the queues exists, and none has a consumer."""
+    def is_abandoned(
+        self,
+        address: str,
+        some: Sequence[Subscription],
+        every: Sequence[Subscription],
+        read: Sequence[Subscription],
+    ) -> bool:
+        """Return whether at least one of the queues exists, and none has a consumer.
+
+        The broker knows the consumers of each queue, so `every` other one says nothing. A queue of
+        `read` has a consumer, so the sidecars are connected.
+        """
+        del every
         with queues.connection(address) as connection:
             counts = [queues.consumers(connection, queues.name_of(one)) for one in some]
-        known = [each for each in counts if each is not None]
-        return bool(known) and not any(known)
+            known = [each for each in counts if each is not None]
+            if not known or any(known):
+                return False
+            return any(queues.consumers(connection, queues.name_of(one)) for one in read)
 
     def skip_backlog(self, address: str, new: Sequence[Subscription]) -> None:
         """Make these consumers start with the next event: a queue fills once it is declared."""

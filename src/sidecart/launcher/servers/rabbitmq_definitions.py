@@ -57,12 +57,10 @@ NONE = Patterns("^$", "^$", "^$")
 
 def patterns(app: Permissions) -> Patterns:
     """Return the permissions of an app."""
-    queues = [f"{consumer}-{topic}" for consumer in app.consumers for topic in app.reads]
-    removed = [f"{consumer}-{topic}" for consumer in app.removes for topic in app.counts]
     return Patterns(
-        configure=_one_of([*app.publishes, *app.reads, *queues, *removed]),
-        write=_one_of([*app.publishes, *queues]),
-        read=_one_of([*app.reads, *queues]),
+        configure=_one_of([*app.publishes, *app.reads, *app.queues, *app.removes]),
+        write=_one_of([*app.publishes, *app.queues]),
+        read=_one_of([*app.reads, *app.queues]),
     )
 
 

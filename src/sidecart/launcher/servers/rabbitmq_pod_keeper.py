@@ -163,7 +163,7 @@ def look(keeper: PodKeeper, broker: RabbitMq, address: str, pods: Sequence[Pod],
 
     Raises OSError if the broker is unreachable.
     """
-    return keeper.to_evict(broker.unread(address, readers(replicas(pods))), pods, now)
+    return keeper.to_evict(broker.unread(address, readers(replicas(pods), addressed=True)), pods, now)
 
 
 def watch(api: ApiServer, address: str, selector: str, app_label: str, stopped: threading.Event) -> None:

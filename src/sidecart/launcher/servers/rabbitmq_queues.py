@@ -8,7 +8,7 @@ import pika
 import pika.exceptions
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
-from sidecart.launcher.topics import Subscription
+from sidecart.launcher.topics import Subscription, queue_name
 
 # Callers report an unreachable server in one line; the library would log a page each time.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
@@ -50,7 +50,7 @@ def host(address: str) -> str:
 
 def name_of(one: Subscription) -> str:
     """Return the name that a sidecar gives to the queue of a subscription."""
-    return f"{one.consumer_id}-{one.topic}"
+    return queue_name(one.consumer_id, one.topic)
 
 
 def exists(connection: pika.BlockingConnection, queue: str) -> bool:

@@ -77,7 +77,10 @@ class Server(Protocol):
 
     def logins(self, data: Path) -> dict[str, str]:
         """Return the passwords of a started server's logins."""
-        names = (ADMINISTRATOR, *(each.app_id for each in permissions()))
+        return self.passwords(data, (ADMINISTRATOR, *(each.app_id for each in permissions())))
+
+    def passwords(self, data: Path, names: Sequence[str]) -> dict[str, str]:
+        """Return the passwords of these logins in a folder; create the missing ones."""
         folder = data / self.names[0]
         folder.mkdir(parents=True, exist_ok=True)
         return read_logins(folder, names)
@@ -126,6 +129,12 @@ class Server(Protocol):
 class Broker(Server, Protocol):
     """A server that carries events. Each method raises OSError if it is unreachable."""
 
+    trimmer_module: str = ""
+    """The module of the program that removes the events which all consumers have.
+
+    It is empty for a broker that removes them itself.
+    """
+
     def missing(self, address: str, expected: Sequence[Subscription]) -> list[Subscription]:
         """Return the subscriptions that the broker does not know yet.
 
@@ -138,8 +147,18 @@ class Broker(Server, Protocol):
     def remove(self, address: str, gone: Sequence[Subscription]) -> int:
         """Delete the broker's data for removed subscriptions; return how many it found."""
 
-    def is_abandoned(self, address: str, some: Sequence[Subscription]) -> bool:
-        """Return whether the broker keeps events for these subscriptions, without any reader."""
+    def is_abandoned(
+        self,
+        address: str,
+        some: Sequence[Subscription],
+        every: Sequence[Subscription],
+        read: Sequence[Subscription],
+    ) -> bool:
+        """Return whether the broker knows subscriptions of `some`, and they have no reader.
+
+        A broker that knows readers by their reads asks for `every` subscription of the gateway: one
+        without events has none. A reader of `read` shows that the broker works.
+        """
 
     def skip_backlog(self, address: str, new: Sequence[Subscription]) -> None:
         """Make consumers without readers start with the next event, regardless of earlier ones."""

@@ -16,13 +16,13 @@ from sidecart.chassis.settings import text
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.permissions import ADMINISTRATOR, permissions
+from sidecart.launcher.permissions import ADMINISTRATOR, Permissions, permissions, trimmer
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.servers.addresses import host_and_port, login_of, with_login, without_password
 from sidecart.launcher.servers.logins import write_private
 from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.servers.valkey_acl import acl_file, hashed, rule, words_of
-from sidecart.launcher.servers.valkey_groups import are_abandoned, groups_of, is_read, names_of
+from sidecart.launcher.servers.valkey_groups import are_abandoned, groups_of, is_read, names_of, remove
 from sidecart.launcher.servers.valkey_memory import memory_mb, warning
 from sidecart.launcher.topics import Subscription
 
@@ -42,6 +42,7 @@ class Valkey(Broker):
     env = ENV
     names = (NAME,)
     ports = (NAME,)
+    trimmer_module = "sidecart.launcher.servers.trimmer"
     start_seconds = START_SECONDS
     stop_seconds = STOP_SECONDS
 
@@ -60,7 +61,7 @@ class Valkey(Broker):
         folder = data / NAME
         logins = self.logins(data)
         # A file: command lines are visible to all programs of the machine.
-        write_private(folder / ACL_FILE, acl_file(hashed(logins), permissions()))
+        write_private(folder / ACL_FILE, acl_file(hashed(logins), _permissions()))
         command = [
             str(_binary()),
             *("--aclfile", str(folder / ACL_FILE)),
@@ -109,11 +110,15 @@ class Valkey(Broker):
             return None
         return warning(memory)
 
+    def logins(self, data: Path) -> dict[str, str]:
+        """Return the passwords of the logins, with that of the trimmer."""
+        return self.passwords(data, (ADMINISTRATOR, *(each.app_id for each in _permissions())))
+
     def login_commands(self, logins: Mapping[str, str], address: str) -> str:
         """Return commands for redis-cli; they need Valkey or Redis 7."""
         del address  # the rules name no server
         passwords = hashed(logins)
-        rules = [(each.app_id, words_of(rule(each, passwords[each.app_id]))) for each in permissions()]
+        rules = [(each.app_id, words_of(rule(each, passwords[each.app_id]))) for each in _permissions()]
         lines = [" ".join(["ACL SETUSER", app_id, *map(_quoted, words)]) for app_id, words in rules]
         return "\n".join(("# redis-cli: then `ACL SAVE`, or `CONFIG REWRITE` without an ACL file", *lines)) + "\n"
 
@@ -129,43 +134,53 @@ class Valkey(Broker):
         Replicas share one consumer, so they are not counted. A subscription without events is not
         included: its sidecar's pending read may take as long as it likes.
         """
-        with _connection(address) as client:
+        with connection(address) as client:
             return [one for one in expected if not is_read(client, one)]
 
     def remove(self, address: str, gone: Sequence[Subscription]) -> int:
-        """Delete the groups of removed consumers."""
-        with _connection(address) as client:
-            existing = [
-                one for one in gone if one.consumer_id in {group.name for group in groups_of(client, one.topic)}
-            ]
-            for one in existing:
-                client.xgroup_destroy(one.topic, one.consumer_id)
-            return len(existing)
+        """Delete the groups of removed consumers, and the streams that only they read."""
+        with connection(address) as client:
+            return sum(remove(client, one) for one in gone)
 
-    def is_abandoned(self, address: str, some: Sequence[Subscription]) -> bool:
-        """Return whether a group has undelivered events, and no consumer of any has read for a
+    def is_abandoned(
+        self,
+        address: str,
+        some: Sequence[Subscription],
+        every: Sequence[Subscription],
+        read: Sequence[Subscription],
+    ) -> bool:
+        """Return whether the server has a group of `some`, and none of `every` has read for a
         minute.
 
-        Without new events the server does not know, and nothing grows.
+        A consumer of `read` has read meanwhile, so the server and the sidecars work.
         """
-        with _connection(address) as client:
-            return are_abandoned(client, some)
+        with connection(address) as client:
+            return are_abandoned(client, some, every, read)
 
     def skip_backlog(self, address: str, new: Sequence[Subscription]) -> None:
         """Make these consumers start with the next event; no consumer may read in the meantime."""
         self.remove(address, new)  # also deletes the unacknowledged events of a killed consumer
-        with _connection(address) as client:
+        with connection(address) as client:
             for one in new:
                 client.xgroup_create(one.topic, one.consumer_id, id="$", mkstream=True)
 
     def undelivered(self, address: str, expected: Sequence[Subscription]) -> dict[Subscription, int]:
         """Return the number of undelivered events per subscription."""
-        with _connection(address) as client:
+        with connection(address) as client:
             lags = {
                 topic: {each.name: each.lag for each in groups_of(client, topic)}
                 for topic in {o.topic for o in expected}
             }
         return {one: lags[one.topic].get(one.consumer_id, 0) for one in expected}
+
+
+def address_in(environ: Mapping[str, str]) -> str:
+    """Return the address in these variables, with its login if there is a password.
+
+    Raises SettingError without an address.
+    """
+    address, password = text(environ, ENV), environ.get(PASSWORD, "")
+    return with_login(address, environ.get(USERNAME, ""), password) if password else address
 
 
 def url(address: str) -> str:
@@ -176,7 +191,7 @@ def url(address: str) -> str:
 
 def settings(address: str) -> dict[str, str]:
     """Return the server's own configuration; empty if the server does not reveal it."""
-    with _connection(address) as client:
+    with connection(address) as client:
         try:
             found: Any = client.config_get("*")  # the stub allows a coroutine
         except valkey.ResponseError:  # a hosted server does not allow CONFIG
@@ -185,12 +200,17 @@ def settings(address: str) -> dict[str, str]:
 
 
 @contextmanager
-def _connection(address: str) -> Iterator[valkey.Valkey]:
+def connection(address: str) -> Iterator[valkey.Valkey]:
+    """Connect for the block; an error of the server inside is an OSError outside."""
     try:
         with _client(address) as client:
             yield client
     except valkey.ValkeyError as error:
         raise OSError(f"{ENV}={without_password(address)}: {error}") from error
+
+
+def _permissions() -> list[Permissions]:
+    return [*permissions(), trimmer()]
 
 
 def _client(address: str) -> valkey.Valkey:

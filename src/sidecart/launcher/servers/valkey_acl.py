@@ -25,6 +25,10 @@ PUBLISH = "+xadd"
 READ = "+xreadgroup +xack +xpending +xclaim +xgroup|create"
 INSPECT = "+xinfo|groups +xinfo|consumers +xrange +xgroup|create +xgroup|destroy"
 COUNT = "+xinfo|groups +xinfo|consumers +xgroup|destroy"
+DROP = "+exists +del"
+TRIM = "+eval +xlen +xinfo|groups +xpending +xrange +xtrim"
+"""EVAL runs the script of the trimmer, whose commands need these rights, too."""
+CLOCK = "+time"
 NO_DEFAULT_LOGIN = "user default off sanitize-payload resetpass ~* &* +@all"
 """No caller can be this login: it is off and has no password.
 
@@ -54,11 +58,15 @@ def rule(app: Permissions, password: str) -> str:
     words = ["reset", "on", password, CONNECTION]
     if app.has_records:
         words += [_key(f"{app.app_id}||") + "*", STATE]
+    if app.trims:
+        words.append(CLOCK)
     for topics, commands in (
         (app.publishes, PUBLISH),
         (app.reads, READ),
         (app.inspects, INSPECT),
         (app.counts, COUNT),
+        (app.drops, DROP),
+        (app.trims, TRIM),
     ):
         if topics:
             words.append(f"({' '.join(map(_key, topics))} {commands})")

@@ -8,7 +8,7 @@ from typing import Any
 
 import valkey
 
-from sidecart.launcher.topics import Subscription
+from sidecart.launcher.topics import Subscription, is_only_reader
 
 HISTORY_PAGE = 1_000
 IDLE_MS_MAX = 15_000
@@ -76,15 +76,38 @@ def is_read(client: valkey.Valkey, one: Subscription) -> bool:
     return any(each["idle"] < IDLE_MS_MAX for each in consumers)
 
 
-def are_abandoned(client: valkey.Valkey, some: Sequence[Subscription]) -> bool:
-    """Return whether a group has undelivered events, and no consumer of any has read for a
-    minute.
+def are_abandoned(
+    client: valkey.Valkey, some: Sequence[Subscription], every: Sequence[Subscription], read: Sequence[Subscription]
+) -> bool:
+    """Return whether a group or a stream of `some` exists, and no consumer of `every` has read.
+
+    `every` includes the probe: a gateway that runs reads its probe event every few seconds, unless
+    the server refuses events. So a consumer of `read` must have read.
     """
-    found = [
-        (one, group) for one in some for group in _raw(client, one.topic) if group["name"].decode() == one.consumer_id
-    ]
+    exists = any(one.consumer_id in names_of(client, one.topic) for one in some)
+    if not exists and not any(is_only_reader(one) and client.exists(one.topic) for one in some):
+        return False
+    idle = [each for one in every for each in _idle_ms(client, one)]
+    return all(each > ABANDONED_MS for each in idle) and any(
+        each < ABANDONED_MS for one in read for each in _idle_ms(client, one)
+    )
+
+
+def _idle_ms(client: valkey.Valkey, one: Subscription) -> list[int]:
+    """Return for how long each consumer of a group has not read; none without the group."""
+    if one.consumer_id not in names_of(client, one.topic):
+        return []
     # the stub allows a coroutine
-    consumers: Any = [client.xinfo_consumers(one.topic, one.consumer_id) for one, _ in found]
-    # after a deletion of events the server does not know the lag, and then nothing is certain
-    has_events = any(group["lag"] or 0 for _, group in found)
-    return has_events and all(each["idle"] > ABANDONED_MS for some in consumers for each in some)
+    consumers: Any = client.xinfo_consumers(one.topic, one.consumer_id)
+    return [int(each["idle"]) for each in consumers]
+
+
+def remove(client: valkey.Valkey, one: Subscription) -> bool:
+    """Delete a group, and its stream if it is the only reader; return whether it existed."""
+    existed = one.consumer_id in names_of(client, one.topic)
+    if existed:
+        client.xgroup_destroy(one.topic, one.consumer_id)
+    if is_only_reader(one) and client.exists(one.topic):
+        client.delete(one.topic)
+        return True
+    return existed

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-FINAL = (201, 202)
+FINAL = (200, 201, 202)
+"""The statuses of an accepted request: 200 answers a DELETE."""
 
 
 @dataclass(slots=True)
@@ -21,6 +22,7 @@ class Intent:
 
     key: str
     route: str
+    """The path of a POST, or a method with a path: `DELETE /lamp/1`."""
     body: dict[str, Any]
     asked_at: float
     """The time of the first attempt, in seconds of the wall clock."""
@@ -36,7 +38,7 @@ class Intent:
 
     @property
     def accepted(self) -> bool:
-        """Return whether the request was answered 201 or 202."""
+        """Return whether the request was answered 200, 201 or 202."""
         return self.status in FINAL
 
     @property
@@ -60,7 +62,7 @@ class Ledger:
         self.path = path
         self.intents: dict[str, Intent] = {}
         self.broken: dict[str, int] = {}
-        """Calls without 201 or 202, counted by status or error."""
+        """Calls that were not accepted, counted by status or error."""
         self._file = path.open("a", encoding="utf-8")
         self._lock = threading.Lock()
 

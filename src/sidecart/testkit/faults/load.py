@@ -170,10 +170,11 @@ class Load:
         if self._plan.wait is not None:
             headers["prefer"] = self._plan.wait
         self._ledger.attempt(intent)
+        method, _, path = intent.route.rpartition(" ")
         try:
             async with (
                 asyncio.timeout(ATTEMPT_SECONDS_MAX),
-                http.post(intent.route, json=intent.body, headers=headers) as answer,
+                http.request(method or "POST", path, json=intent.body, headers=headers) as answer,
             ):
                 self._ledger.answered(intent, answer.status, answer.headers, await answer.json(content_type=None))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:

@@ -30,17 +30,19 @@ class Report:
     restarts: int
     audit: Audit
     kind: str = "kills"
+    gateways: int = 1
     short: bool = False
     swallowed: dict[str, int] = field(default_factory=dict)
     """Dropped publishes, by topic."""
     machine: str = field(default_factory=lambda: f"{platform.machine()}, Python {platform.python_version()}")
 
     def write(self, folder: Path) -> Path:
-        """Write the report as JSON, with a file name per kind, broker, store and seed; return the
-        path.
+        """Write the report as JSON, with a file name per kind, broker, store, seed and number of
+        gateways; return the path.
         """
         folder.mkdir(parents=True, exist_ok=True)
         form = "-short" if self.short else ""
+        form += f"-gateways-{self.gateways}" if self.gateways > 1 else ""
         path = folder / f"{self.kind}-{self.broker}-{self.store}-{self.seed}{form}.json"
         path.write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
         return path
@@ -78,7 +80,7 @@ def table(reports: Sequence[Report]) -> str:
         audit = each.audit
         times = sorted(seconds for one in each.effects.values() for seconds in one.recovery_seconds) or [0.0]
         cells: tuple[Any, ...] = (
-            f"{each.kind}, {each.broker}, {each.store}, {each.seed}",
+            f"{each.kind}, {each.broker}, {each.store}, {each.seed}{_gateways(each)}",
             each.faults + sum(each.swallowed.values()),
             audit.valid,
             f"{100 * audit.accepted / max(1, audit.valid):.1f} %",
@@ -92,6 +94,10 @@ def table(reports: Sequence[Report]) -> str:
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
+
+
+def _gateways(report: Report) -> str:
+    return f", {report.gateways} gateways" if report.gateways > 1 else ""
 
 
 def fault_table(reports: Sequence[Report]) -> str:

@@ -100,5 +100,5 @@ class Rest:
 
     def backlog(self) -> list[Backlog]:
         """Return the backlog of each consumer of this system; raise OSError without the broker."""
-        ours = {one.consumer_id for one in readers(self._system.replicas)}
+        ours = {one.consumer_id for one in readers(self._system.replicas, addressed=self._system.is_addressed)}
         return [each for each in self._waiting() if each.consumer in ours]

@@ -51,6 +51,7 @@ def run_trial(trial: Trial, folder: Path, report: Callable[[str], None], deadlin
         resources=trial.resources,
         replaced=trial.replaced,
         replicas=trial.replicas,
+        gateways=trial.gateways,
         env=trial.env,
     )
     with ExitStack() as stack:
@@ -120,6 +121,7 @@ class _Run:
             restarts=self._supervisor.restarts,
             audit=audit,
             kind=self._trial.kind,
+            gateways=self._trial.gateways,
             short=self._trial.shape is SHORT,
             swallowed=self._swallowed.by_topic if self._swallowed is not None else {},
         )

@@ -63,6 +63,7 @@ class Trial:
     resources: tuple[Path, ...] | None = None
     replaced: Mapping[str, Path] = field(default_factory=dict)
     replicas: Mapping[str, int] = field(default_factory=dict)
+    gateways: int = 1
     env: Mapping[str, str] = field(default_factory=dict)
     """Settings of the apps."""
 

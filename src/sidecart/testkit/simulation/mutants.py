@@ -7,6 +7,7 @@ needed or not tested.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -131,6 +132,42 @@ class UnfinishedCached(SpeculativeProcessor[Any, Any]):
         return saved
 
 
+class AnswersFirstRequester(SpeculativeProcessor[Any, Any]):
+    """Sends the saved outputs of a repeated command to the gateway that sent it first."""
+
+    def _address(self, record: Record, received: Received[Any]) -> None:
+        return
+
+
+class CopyBeforeSave(EventProcessor[Any, Any]):
+    """Publishes the copies for the requester before it saves the state."""
+
+    async def _attempt(self, key: str, received: Received[Any]) -> None:
+        record, _ = await self._load(key)
+        if received.id not in record.outbox and received.reply_to:
+            secondary = await self._load_secondary(received.event)
+            entry = self._outbox.entry(self._decide(self._state(record), secondary, received), received)
+            for event in entry.outputs:
+                for copy in self._outbox.topics(event)[1:]:
+                    await self._outbox.sidecar.publish(copy, bytes(event))
+        await super()._attempt(key, received)
+
+
+class ErasureKeepsDeferred(SpeculativeProcessor[Any, Any]):
+    """Keeps deferred entries in the outbox when a step erases data."""
+
+    async def _kept(self, key: str, deferred: Mapping[str, OutboxEntry], step: Step[Any]) -> Mapping[str, OutboxEntry]:
+        return deferred
+
+
+class ErasureLeavesSecondaries(SpeculativeProcessor[Any, Any]):
+    """Erases the state, and not the secondary records."""
+
+    def _decide(self, state: Any, secondary: Any, received: Received[Any]) -> Step[Any]:
+        step = super()._decide(state, secondary, received)
+        return step if step.erased is None else replace(step, erased={})
+
+
 def without_reconciler(make_processor: MakeProcessor = SpeculativeProcessor, honours_etags: bool = True) -> Setup:
     """Return a setup whose services repair all faults themselves.
 
@@ -150,6 +187,11 @@ MUTANTS: Mapping[str, Setup] = {
     "an id found in the outbox publishes nothing": without_reconciler(FoundInOutboxPublishesNothing),
     "an unfinished save is cached": without_reconciler(UnfinishedCached),
     "a repeat that answers nothing": without_reconciler(RepeatAnswersNothing),
+    "a repeated command answers its first requester": without_reconciler(AnswersFirstRequester),
+    "the copy is published before the save": without_reconciler(CopyBeforeSave),
+    "no take-over of a gateway that is gone": Setup(takes_over=False),
+    "an erasure keeps the outputs of other entries": without_reconciler(ErasureKeepsDeferred),
+    "an erasure leaves the secondary records": without_reconciler(ErasureLeavesSecondaries),
     "no reconciler": Setup(heals=False),
     "a request is answered before the journal has it": Setup(journals=False),
 }

@@ -11,6 +11,8 @@ from typing import Any
 from sidecart.chassis.errors import PermanentError, TransientError
 from sidecart.chassis.processor import EventProcessor
 from sidecart.testkit.simulation.broker import Broker
+from sidecart.testkit.simulation.gateway import Gateway
+from sidecart.testkit.simulation.gateways import Gateways
 from sidecart.testkit.simulation.project import Parts, Project, Surroundings
 from sidecart.testkit.simulation.schedule import CURRENT, Delivery, Schedule
 from sidecart.testkit.simulation.sidecar import SimulatedSidecar
@@ -39,6 +41,8 @@ class Replica:
             await self.parts.handlers[topic](body)
         else:
             await self.processor.process(topic, body)
+            if topic in self.parts.after:
+                await self.parts.after[topic](body)
 
 
 class Processes:
@@ -52,7 +56,9 @@ class Processes:
         sidecar_of: Callable[[str], SimulatedSidecar],
         make_processor: MakeProcessor,
         replicas: int,
+        gateways: Gateways,
     ) -> None:
+        self._gateways = gateways
         self.in_flight: list[Delivery] = []
         self.side_effects: Counter[str] = Counter()
         self.dead_letters: list[str] = []
@@ -94,7 +100,12 @@ class Processes:
         if not self.has_room:
             return False
         delivery = self._broker.take()
-        delivery.process = self._schedule.random.choice(self._replicas[delivery.app])
+        if delivery.app in self._replicas:
+            delivery.process = self._schedule.random.choice(self._replicas[delivery.app])
+        elif (gateway := self._gateways.running.get(delivery.app)) is not None:
+            delivery.process = gateway
+        else:  # for a gateway that was removed
+            return True
         delivery.ack_is_lost = False
         self.begin(delivery)
         return True
@@ -116,7 +127,7 @@ class Processes:
             if delivery.work is not None:
                 await delivery.work()
                 return
-            assert isinstance(delivery.process, Replica)
+            assert isinstance(delivery.process, Replica | Gateway)
             await delivery.process.handle(delivery.topic, delivery.body)
             redeliver = delivery.ack_is_lost
         except TransientError:

@@ -40,6 +40,8 @@ class Parts:
 
     handlers: Mapping[str, Callable[[bytes], Awaitable[None]]] = field(default_factory=dict)
     """The handlers of the topics that are no inputs of the service."""
+    after: Mapping[str, Callable[[bytes], Awaitable[None]]] = field(default_factory=dict)
+    """Further work on an input of the service, after its event processor."""
     on_timer: Callable[[], Awaitable[None]] | None = None
     """One round of the background work that waits for the clock."""
     close: Callable[[], None] = lambda: None
@@ -73,7 +75,7 @@ class Project:
     @property
     def replies(self) -> dict[str, frozenset[str]]:
         """The replies to each command, by topic."""
-        return {each.topic: frozenset((each.success, each.rejection)) for each in self.application.commands}
+        return {each.topic: frozenset(each.replies) for each in self.application.all_commands}
 
     @classmethod
     def read(cls, given: Mapping[str, SimulatedApp], where: str) -> Project:

@@ -20,6 +20,8 @@ class Stores:
     ) -> None:
         self.by_app: dict[str, dict[str, tuple[bytes, int]]] = {name: {} for name in (*services, *others)}
         self.writes_refused = 0
+        self.writes: list[tuple[str, str, bytes]] = []
+        """Every write in sequence: app, key and value."""
         self._schedule = schedule
         self._honours_etags = honours_etags
         self._counts_by_key = seed % 2 == 0  # like Redis; PostgreSQL numbers all writes
@@ -58,3 +60,4 @@ class Stores:
         if self._counts_by_key:
             version = self.by_app[app].get(key, (b"", 0))[1] + 1
         self.by_app[app][key] = (value, version)
+        self.writes.append((app, key, value))

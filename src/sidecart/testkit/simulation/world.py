@@ -10,6 +10,7 @@ executes the calls in a sequence that the seed decides. These faults happen:
 - The broker loses all events that it holds.
 - An event arrives twice, late, or at any replica.
 - The store of one service refuses writes for a time.
+- A gateway restarts, or is removed while others run; callers repeat their commands at any of them.
 
 After the faults the broker delivers all events, and the reconciler checks the accepted commands
 until no work is left. `checks.py` then checks the invariants of any project.
@@ -19,16 +20,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from sidecart.chassis.speculation import SpeculativeProcessor
-from sidecart.edge.flows import Flows
 from sidecart.launcher.topics import GATEWAY
 from sidecart.testkit.simulation.broker import Broker, Command
 from sidecart.testkit.simulation.gateway import Gateway
+from sidecart.testkit.simulation.gateways import Gateways
 from sidecart.testkit.simulation.processes import TIMER, MakeProcessor, Processes
 from sidecart.testkit.simulation.project import Project
 from sidecart.testkit.simulation.schedule import ALL, Delivery, Faults, Schedule
@@ -38,6 +40,7 @@ from sidecart.testkit.simulation.stores import Stores
 ATTEMPTS_MAX = 50
 CHECK_PAUSE = timedelta(seconds=20)  # the clock advances by this when only a check is left
 REPLICAS = 2
+REMOVED_SHARE = 0.3  # of the gateways that die; the others restart
 STEPS_MAX = 20_000  # of one seed; a world that needs more will never come to rest
 
 
@@ -53,6 +56,8 @@ class Setup:
     journals: bool = True
     """Whether a caller waits until the journal has the command."""
     replicas: int = REPLICAS
+    takes_over: bool = True
+    """Whether a gateway works for those that are gone."""
 
 
 class World:
@@ -70,16 +75,27 @@ class World:
         self._wires = {name: app.program.wire for name, app in project.apps.items()}
         # Callers repeat answered commands, or leave all repair to the project.
         self._repeats = seed // 4 % 2 == 0
+        self._gateways = Gateways(seed, project.application, self._schedule, self._sidecar_of, commands)
+        self._broker.gateways_of = self._gateways.readers_of
         self._processes = Processes(
-            project, self._schedule, self._broker, self._sidecar_of, setup.make_processor, setup.replicas
+            project,
+            self._schedule,
+            self._broker,
+            self._sidecar_of,
+            setup.make_processor,
+            setup.replicas,
+            self._gateways,
         )
-        self._flows = Flows(project.application)
-        self._gateway = self._new_gateway()
 
     @property
     def stores(self) -> dict[str, dict[str, tuple[bytes, int]]]:
         """The records of each app by key, each with its version."""
         return self._stores.by_app
+
+    @property
+    def writes(self) -> list[tuple[str, str, bytes]]:
+        """Every write of a record in sequence: app, key and value."""
+        return self._stores.writes
 
     @property
     def writes_refused(self) -> int:
@@ -90,6 +106,15 @@ class World:
     def published(self) -> dict[str, list[dict[str, Any]]]:
         """The published events by topic."""
         return self._broker.published
+
+    @property
+    def announced(self) -> dict[str, list[dict[str, Any]]]:
+        """The published events and the copies for one gateway, by type.
+
+        The broker may lose either of the two. If only a gateway reads the type, none repairs that.
+        """
+        copies = self._broker.copies
+        return {topic: self.published[topic] + copies[topic] for topic in {*self.published, *copies}}
 
     @property
     def side_effects(self) -> Counter[str]:
@@ -110,7 +135,7 @@ class World:
     async def _run(self) -> None:
         while self._schedule.steps < STEPS_MAX:
             self._schedule.steps += 1
-            self._answer_callers()
+            self._gateways.answer(self.commands, journals=self._setup.journals)
             if not self._step():
                 if self._processes.in_flight:  # these tasks are about to make their next call or to end
                     await asyncio.sleep(0)
@@ -136,6 +161,8 @@ class World:
             return True
         if schedule.strikes(0.05) and self._start_gateway_work():
             return True
+        if self._setup.heals and schedule.strikes(0.01) and self._end_a_wait():
+            return True
         if self._processes.has_room and schedule.happens(0.4):
             return self._processes.start_next()
         return schedule.execute_one() or self._processes.start_next()
@@ -148,8 +175,10 @@ class World:
             self.wipes += 1
             return True
         if schedule.happens(schedule.faults.death):
-            self._processes.interrupt(self._gateway)
-            self._gateway = self._new_gateway()
+            gateway = self._gateways.one()
+            self._processes.interrupt(gateway)
+            change = self._gateways.remove if schedule.happens(REMOVED_SHARE) else self._gateways.restart
+            change(gateway)
             return True
         if schedule.happens(schedule.faults.death):
             self._processes.kill_one()
@@ -163,7 +192,7 @@ class World:
                 self._schedule.now += app.timer_pause
                 self._broker.queue.append(Delivery(name, TIMER, b""))
                 return True
-        unanswered = [command for command in self.commands if not command.answered]
+        unanswered = [command for command in self.commands if not (command.answered or command.is_accepted)]
         for command in unanswered:
             self._send(command)
         if unanswered:
@@ -172,39 +201,40 @@ class World:
 
     def _check_at_rest(self) -> bool:
         """At rest, run the reconciler until no accepted command is unfinished."""
-        if not self._setup.heals or (self._gateway.journal.resumed and not self._gateway.journal.count):
+        if not self._setup.heals or self._gateways.are_at_rest(self.commands, self.stores[GATEWAY]):
             return False
         self._schedule.now += CHECK_PAUSE
         return self._start_gateway_work()
 
-    # --- Callers and the gateway
-
-    def _answer_callers(self) -> None:
-        """Answer each caller whose reply has arrived and whose command the journal has saved.
-
-        A crash of the gateway does not undo an answer.
-        """
-        for command in self.commands:
-            if not command.answered and command.replies:
-                command.answered = not self._setup.journals or self._gateway.has_written(command)
+    # --- Callers and gateways
 
     def _send(self, command: Command) -> None:
         command.attempts += 1
         assert command.attempts < ATTEMPTS_MAX, f"{command.topic} {command.id} is never answered"
-        self._gateway.accept(command)
-        self._broker.send(command)
+        gateway = self._gateways.one()
+        gateway.accept(command)
+        self._broker.send(command, gateway.reply_to)
 
-    def _new_gateway(self) -> Gateway:
-        return Gateway(self._sidecar_of(GATEWAY), self._flows, self._schedule.clock)
+    def _end_a_wait(self) -> bool:
+        """Let the wait of a held caller end: its gateway records the command as pending."""
+        held = [command for command in self.commands if command.attempts and not command.answered]
+        if not held:
+            return False
+        command, gateway = self._schedule.random.choice(held), self._gateways.one()
+        return self._start("wait", gateway, partial(gateway.record_as_pending, command))
 
     def _sidecar_of(self, app: str) -> SimulatedSidecar:
         return SimulatedSidecar(app, self._schedule, self._stores, self._broker, self._wires)
 
     def _start_gateway_work(self) -> bool:
-        """Start a round of the gateway's background work, unless one is running."""
-        if any(delivery.app == GATEWAY for delivery in self._processes.in_flight):
+        """Start a round of a gateway's background work, unless one is running."""
+        gateway = self._gateways.one()
+        work = partial(gateway.work, self._setup.takes_over) if self._setup.heals else gateway.journal.flush
+        return self._start("round", gateway, work)
+
+    def _start(self, name: str, gateway: Gateway, work: Callable[[], Awaitable[None]]) -> bool:
+        """Start work of a gateway; return False if work of this name is running there."""
+        if any(each.process is gateway and each.topic == name for each in self._processes.in_flight):
             return False
-        gateway = self._gateway
-        work = gateway.work if self._setup.heals else gateway.journal.flush
-        self._processes.begin(Delivery(GATEWAY, "", b"", process=gateway, work=work))
+        self._processes.begin(Delivery(gateway.name, name, b"", process=gateway, work=work))
         return True

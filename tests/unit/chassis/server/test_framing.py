@@ -221,7 +221,7 @@ def test_a_request_without_a_resource_is_405_and_closes(method: bytes, target: b
     """CONNECT and `OPTIONS *` get a 405, and later bytes are not parsed as a request."""
     answers, echo = all_of([get(method=method, target=target) + INNER])
 
-    assert [(405, "GET, HEAD, POST", "close")] == [
+    assert [(405, "GET, HEAD, POST, DELETE", "close")] == [
         (each.status, each.headers["allow"], each.headers["connection"]) for each in answers
     ]
     assert [] == echo.seen

@@ -10,7 +10,9 @@ from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle import plan as module
 from sidecart.launcher.lifecycle.options import Options
 from sidecart.launcher.lifecycle.plan import MAIL_CATCHER, choose_ports, plan_of
+from sidecart.launcher.permissions import TRIMMER
 from sidecart.launcher.topics import app_ids
+from sidecart.launcher.topology import metrics_of
 from tests.e2e import component_files
 
 
@@ -26,13 +28,21 @@ def test_a_plan_has_each_replica_and_each_server_once(tmp_path: Path) -> None:
     assert plan.page_key != other.page_key
 
 
+def test_only_a_broker_that_keeps_acknowledged_events_has_a_trimmer(tmp_path: Path) -> None:
+    """Its metrics have a port; a folder of components has no broker that the launcher knows."""
+    redis, rabbitmq = (plan_of(Options(broker, "redis", folder=tmp_path)) for broker in ("redis", "rabbitmq"))
+
+    assert (True, False) == (redis.has_trimmer, rabbitmq.has_trimmer)
+    assert (True, False) == tuple(metrics_of(TRIMMER) in choose_ports(plan) for plan in (redis, rabbitmq))
+
+
 @pytest.mark.parametrize(
     ("options", "output"),
     [
         ({"broker": "pigeon"}, "there is no broker pigeon: choose from redis, rabbitmq"),
         ({"store": "paper"}, "there is no store paper: choose from redis, postgres"),
         ({"replicas": {"pigeon": 2}}, "there is no service pigeon"),
-        ({"gateways": 11}, "11 replicas of gateway"),
+        ({"gateways": 21}, "21 replicas of gateway"),
         ({"replaced": {"none": Path("none")}}, "there is no app none"),
         ({"components": Path("none")}, "none is not a folder of component files"),
     ],

@@ -12,7 +12,7 @@ import pytest
 from sidecart.cli.__main__ import main
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle import settings
-from sidecart.launcher.lifecycle.environments import app_environment, monitor_environment
+from sidecart.launcher.lifecycle.environments import app_environment, monitor_environment, trimmer_environment
 from sidecart.launcher.lifecycle.plan import choose_ports, plan_of
 from sidecart.launcher.lifecycle.settings import (
     SET_BY_LAUNCHER,
@@ -23,17 +23,24 @@ from sidecart.launcher.lifecycle.settings import (
 from sidecart.launcher.lifecycle.state import State
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.lifecycle.wiring import Wiring
+from sidecart.launcher.permissions import TRIMMER
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.addresses import host_and_port, without_password
 from sidecart.launcher.topics import app_ids
 
 ROW = re.compile(r"^\| (`[A-Z_`, ]+`)[^|]*\| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
-OF = {"all": app_ids(), "the live page": ("monitor",), **{app_id: (app_id,) for app_id in app_ids()}}
+OF = {
+    "all": app_ids(),
+    "the live page": ("monitor",),
+    "the trimmer": (TRIMMER,),
+    **{app_id: (app_id,) for app_id in app_ids()},
+}
 SAMPLES: Mapping[str, str] = {
     "SMTP_URL": "smtp://ann:secret@[::1]:2525",
     "MAIL_FROM": "me@my.shop",
     "MAIL_TLS": "opportunistic",
     "MAIL_CA_FILE": "/etc/ssl/certs/ca-certificates.crt",
+    "STREAM_RETENTION_SECONDS": "60",
     "LOG_FORMAT": "json",
     "LOG_LEVEL": "debug",
     "CURRENCY": "JPY",
@@ -70,6 +77,7 @@ WRONG = {
     "MAIL_TLS",
     "MAIL_CA_FILE",
     "PAY_WITHIN_SECONDS",
+    "STREAM_RETENTION_SECONDS",
     "DRAIN_SECONDS",
     "ALLOWED_HOSTS",
     "CORS_ORIGINS",
@@ -119,7 +127,8 @@ def test_a_setting_of_the_table_reaches_the_apps_that_read_it(
     state = state_with(tmp_path, os.environ, monitor=True)
 
     environments = {each: app_environment(state, Wiring(), each) for each in state.plan.replicas} | {
-        "monitor": monitor_environment(state)
+        "monitor": monitor_environment(state),
+        TRIMMER: trimmer_environment(state),
     }
     assert {value} == {environments[app_id].get(name) for app_id in TABLE[name]}
     if name not in ("LOG_FORMAT", "LOG_LEVEL", "OTEL_EXPORTER_OTLP_ENDPOINT"):

@@ -20,6 +20,7 @@ SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 NAMES = (
     "valkey",
     "mail",
+    "trimmer",
     "order",
     "order-sidecar",
     "gateway",
@@ -60,7 +61,7 @@ def test_processes_stop_in_groups(state: State, monkeypatch: pytest.MonkeyPatch)
         {"gateway"},
         {"proxy"},
         {"order-sidecar", "gateway-sidecar", "tap-sidecar"},
-        {"order", "mail"},
+        {"order", "mail", "trimmer"},
         {"sentry"},
         {"valkey"},
     ] == groups

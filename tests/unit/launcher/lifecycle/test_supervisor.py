@@ -155,15 +155,17 @@ def test_repeated_ends_lead_to_growing_pauses(watch: Watch) -> None:
     assert ["order"] == watch.look()
 
 
-def test_a_system_continues_without_the_live_page(watch: Watch) -> None:
-    """A live page that keeps crashing is abandoned, and that is reported once."""
+@pytest.mark.parametrize("name", ["monitor", "trimmer"])
+def test_a_system_continues_without_a_spare_process(watch: Watch, name: str) -> None:
+    """A live page or a trimmer that keeps crashing is abandoned, and that is reported once."""
     while not any("the system continues without it" in line for line in watch.output):
-        watch.end("monitor")
+        watch.end(name)
         watch.look(0.5)
     before = (list(watch.system.started), list(watch.output))
     watch.look(60)
 
-    assert ENDS_MAX == before[0].count("monitor")
+    assert ENDS_MAX == before[0].count(name)
+    assert {} == watch.system.dead
     assert before == (watch.system.started, watch.output)
 
 

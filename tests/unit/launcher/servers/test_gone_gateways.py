@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
+from typing import cast
 
 import pytest
 
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.servers.gone_gateways import GONE_SECONDS, Absences, chosen
+from sidecart.launcher.servers.gone_gateways import GONE_SECONDS, Absences, Remover, chosen
+from sidecart.launcher.servers.server import Broker
+from sidecart.launcher.topics import Subscription, gateway_subscriptions
 
 
 def test_a_gateway_is_gone_after_the_time() -> None:
@@ -72,3 +76,44 @@ def test_without_a_broker_there_is_nothing_to_do() -> None:
     """The message names the settings."""
     with pytest.raises(LaunchError, match="AMQP_URL or REDIS_HOST"):
         chosen({"REDIS_HOST": ""})
+
+
+class OneReads:
+    """A broker that knows its readers: one gateway reads one kind, others left what they read."""
+
+    def __init__(self, read: list[Subscription], left: list[Subscription]) -> None:
+        self.read = read
+        self.left = left
+
+    def is_abandoned(
+        self,
+        _address: str,
+        some: Sequence[Subscription],
+        _every: Sequence[Subscription],
+        read: Sequence[Subscription],
+    ) -> bool:
+        """Return whether one of these is left and none is read, while the first gateway reads."""
+        is_left = any(one in self.left for one in some) and not any(one in self.read for one in some)
+        return is_left and any(one in self.read for one in read)
+
+    def remove(self, _address: str, gone: Sequence[Subscription]) -> int:
+        """Remove these, and return how many were left."""
+        found = [one for one in self.left if one in gone]
+        self.left = [one for one in self.left if one not in found]
+        return len(found)
+
+
+@pytest.mark.parametrize("addressed", [True, False])
+def test_what_the_first_gateway_read_before_goes_too(addressed: bool) -> None:
+    """The number of gateways changed: it reads its own replies now, or the shared ones again."""
+    read = gateway_subscriptions("gateway-0", addressed=addressed)
+    left = [one for one in gateway_subscriptions("gateway-0", addressed=not addressed) if one not in read]
+    broker = OneReads(read, [*left, *gateway_subscriptions("gateway-2", addressed=True)])
+    remover = Remover(cast(Broker, broker), "address", gone_seconds=60)
+
+    assert {} == remover.look(0)
+    removed = remover.look(60)
+
+    assert [] == broker.left
+    kind = "shared replies" if addressed else "own replies"
+    assert {f"gateway-0: {kind}", "gateway-2: probe", "gateway-2: own replies"} == removed.keys()

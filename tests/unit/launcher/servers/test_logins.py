@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sidecart.launcher.permissions import ADMINISTRATOR, permissions
+from sidecart.launcher.permissions import ADMINISTRATOR, keeper, permissions
 from sidecart.launcher.servers.addresses import login_of, with_login, without_password
 from sidecart.launcher.servers.logins import FILE, read_logins
-from sidecart.launcher.topics import MONITOR, app_ids, read_topics
+from sidecart.launcher.topics import MONITOR, app_ids, every_reply_topic, read_topics
 
 
 def test_passwords_stay_and_new_users_get_one(tmp_path: Path) -> None:
@@ -49,5 +49,24 @@ def test_the_rights_are_those_of_the_topic_list() -> None:
         assert [topic.publisher] == [app_id for app_id, each in rights.items() if name in each.publishes]
         assert {*topic.consumers, "tap", MONITOR} == {app_id for app_id, each in rights.items() if name in each.reads}
     assert set(app_ids()) == {app_id for app_id, each in rights.items() if each.has_records}
-    assert "gateway-9" in rights["gateway"].consumers
-    assert ("user",) == rights["user"].consumers
+    assert "gateway-19-Replies-gateway-19-user" in rights["gateway"].queues
+    assert "gateway-0-UserCreated" in rights["gateway"].queues
+    assert "user-UserCreateRequested" in rights["user"].queues
+
+
+def test_a_reply_topic_has_one_publisher_and_the_gateways_read_it() -> None:
+    """No other app may forge or read the replies of a service."""
+    rights = {each.app_id: each for each in permissions()}
+
+    for topic, publisher in every_reply_topic().items():
+        assert [publisher] == [app_id for app_id, each in rights.items() if topic in each.publishes]
+        assert ["gateway"] == [app_id for app_id, each in rights.items() if topic in each.reads]
+
+
+def test_the_keeper_removes_what_gateways_left() -> None:
+    """It reads no event and has no records."""
+    rights = keeper("keeper")
+
+    assert {"gateway-0-UserCreated", "gateway-19-Replies-gateway-19-user"} <= set(rights.removes)
+    assert set(every_reply_topic()) == set(rights.drops)
+    assert (False, (), ()) == (rights.has_records, rights.publishes, rights.reads)

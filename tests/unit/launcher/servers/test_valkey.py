@@ -150,16 +150,42 @@ def test_a_wrong_count_of_the_server_is_no_backlog(server: client_of.Valkey, add
 
 
 def test_a_group_is_abandoned_without_a_reader_of_its_events(server: client_of.Valkey, address: str) -> None:
-    """A consumer that read within a minute still reads; without events the server cannot know."""
-    assert not SERVER.is_abandoned(address, [ONE])
-    server.xadd(ONE.topic, {"data": "{}"})
-    assert not SERVER.is_abandoned(address, [ONE])
+    """A consumer that read within a minute still reads, as does the one beside it."""
+    assert not SERVER.is_abandoned(address, [ONE], [ONE], [ONE])
+    SERVER.skip_backlog(address, [NEW])
 
+    assert SERVER.is_abandoned(address, [NEW], [NEW], [ONE])
+    assert 1 == SERVER.remove(address, [NEW])
+    assert not SERVER.is_abandoned(address, [NEW], [NEW], [ONE])
+
+
+def test_no_group_is_abandoned_while_none_reads(server: client_of.Valkey, address: str) -> None:
+    """The server may be full, and then no event reaches a consumer that runs."""
+    SERVER.skip_backlog(address, [NEW])
     server.xgroup_delconsumer(ONE.topic, ONE.consumer_id, ONE.consumer_id)
 
-    assert SERVER.is_abandoned(address, [ONE])
-    assert 1 == SERVER.remove(address, [ONE])
-    assert not SERVER.is_abandoned(address, [ONE])
+    assert not SERVER.is_abandoned(address, [NEW], [NEW], [ONE])
+
+
+def test_a_gateway_that_reads_one_topic_is_not_gone(server: client_of.Valkey, address: str) -> None:
+    """A consumer without events reads nothing, for as long as there are none."""
+    SERVER.skip_backlog(address, [NEW])
+
+    assert not SERVER.is_abandoned(address, [NEW], [NEW, ONE], [ONE])
+
+
+def test_a_reply_stream_goes_with_its_only_reader(server: client_of.Valkey, address: str) -> None:
+    """Also if a late reply has created it again, without a group."""
+    own = Subscription("gateway", "gateway-3", "replies", "Replies-gateway-3-user")
+    SERVER.skip_backlog(address, [own])
+    server.xadd(own.topic, {"data": "{}"})
+
+    assert 1 == SERVER.remove(address, [own])
+    assert not server.exists(own.topic)
+    server.xadd(own.topic, {"data": "{}"})
+    assert SERVER.is_abandoned(address, [own], [own], [ONE])
+    assert 1 == SERVER.remove(address, [own])
+    assert not server.exists(own.topic)
 
 
 def test_a_missing_right_is_not_a_missing_stream(server: client_of.Valkey, address: str) -> None:
@@ -167,4 +193,4 @@ def test_a_missing_right_is_not_a_missing_stream(server: client_of.Valkey, addre
     server.acl_setuser("reader", enabled=True, nopass=True, keys=["*"], commands=["+@read", "-xinfo"])
 
     with pytest.raises(OSError, match="no permissions"):
-        SERVER.is_abandoned(f"reader:x@{address}", [ONE])
+        SERVER.is_abandoned(f"reader:x@{address}", [ONE], [ONE], [ONE])

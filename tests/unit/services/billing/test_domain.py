@@ -20,6 +20,7 @@ from services.billing.events import (
     OrderPaymentFailed,
     OrderPaymentRequested,
     UserCreated,
+    UserErased,
 )
 from sidecart.chassis.events import Received, timestamp
 from sidecart.chassis.fields import NATURAL_MAX
@@ -47,6 +48,26 @@ def test_a_deposit_before_its_user_opens_the_account_and_the_user_announces_it()
 
     assert account(500, announced=False) == early.state
     assert (account(500), (BillingAccountCreated(USER, ACCOUNT_ID),)) == (then.state, then.outputs)
+
+
+def test_an_erased_account_keeps_its_balance() -> None:
+    """The books stay; orders are still paid from the account, and a late deposit is not lost."""
+    erased = domain.step(account(500), None, received(UserErased(USER)))
+    paid = domain.step(erased.state, None, received(PAYMENT))
+    deposited = domain.step(paid.state, None, received(AccountDepositRequested(DEPOSIT, USER, 500)))
+
+    assert (replace(account(500), erased=True), (), {}) == (erased.state, erased.outputs, erased.erased)
+    assert replace(account(200), erased=True) == paid.state
+    assert replace(account(700), erased=True) == deposited.state
+
+
+def test_an_erasure_before_its_user_opens_the_account() -> None:
+    """A late UserCreated still announces it: the account has no contact data."""
+    early = domain.step(None, None, received(UserErased(USER)))
+    then = domain.step(early.state, None, received(UserCreated(USER)))
+
+    assert replace(account(announced=False), erased=True) == early.state
+    assert (replace(account(), erased=True), (BillingAccountCreated(USER, ACCOUNT_ID),)) == (then.state, then.outputs)
 
 
 def test_a_deposit_adds_money_and_keeps_its_outcome() -> None:

@@ -19,7 +19,7 @@ from services.notification.domain import (
     Welcome,
 )
 from services.notification.email_templates import email, order_outcome
-from services.notification.events import Input, Item, OrderCreated, OrderNotPaid, OrderPaid, UserCreated
+from services.notification.events import Input, Item, OrderCreated, OrderNotPaid, OrderPaid, UserCreated, UserErased
 from sidecart.chassis.currency import Currency
 from sidecart.chassis.events import Received, timestamp
 from sidecart.chassis.service import Step
@@ -44,6 +44,41 @@ def taken(
 def test_the_contact_is_saved() -> None:
     """UserCreated saves the contact; without waiting outcomes it requests no mail."""
     assert Step(Mailbox(USER, ANN)) == taken(None, None, received(USER_CREATED))
+
+
+def test_an_erased_mailbox_has_no_contact_and_keeps_its_times() -> None:
+    """The times of the last mails bound the search for those that still wait."""
+    mailbox = Mailbox(USER, ANN, recent=(ORDER,), mailed=(7,))
+
+    step = taken(mailbox, None, received(UserErased(USER)))
+
+    assert Step(Mailbox(USER, recent=(ORDER,), mailed=(7,), erased=True), erased={}) == step
+
+
+@pytest.mark.parametrize("event", [USER_CREATED, UserErased(USER)], ids=lambda event: type(event).__name__)
+def test_no_later_event_changes_an_erased_mailbox(event: Input) -> None:
+    """A late registration brings no contact."""
+    erased = Mailbox(USER, erased=True)
+
+    assert Step(erased) == taken(erased, None, received(event))
+
+
+def test_a_finished_order_of_an_erased_user_has_a_record_and_no_mail() -> None:
+    """Without the record, its command would be repeated: the payment may have been lost."""
+    erased = Mailbox(USER, erased=True)
+
+    assert Step(erased, {f"notification:{ORDER}": NOTIFICATION}) == taken(erased, None, received(PAID))
+    assert Step(erased) == taken(erased, NOTIFICATION, received(PAID))
+
+
+def test_outcomes_that_wait_are_dropped_by_an_erasure() -> None:
+    """An erasure may overtake the registration; then nothing waits for an address any more."""
+    waiting = taken(None, None, received(PAID)).state
+
+    step = taken(waiting, None, received(UserErased(USER)))
+
+    assert waiting is not None
+    assert Mailbox(USER, recent=waiting.recent, erased=True) == step.state
 
 
 def test_order_created_saves_the_order_and_changes_no_mailbox() -> None:

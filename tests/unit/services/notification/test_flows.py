@@ -81,6 +81,40 @@ def test_a_registration_has_ended_with_the_contact() -> None:
     assert [True, False, False, False] == asyncio.run(flows.users_ended(stored(records), ids))
 
 
+def test_an_erasure_ends_the_flows_of_its_user() -> None:
+    """A registration and an order of an erased user have ended, and so has the erasure."""
+    records = {
+        "mailbox:erased": {"state": {"user_id": "erased", "contact": None, "erased": True}, "outbox": {}},
+        "mailbox:known": {"state": {"user_id": "known", "contact": None}, "outbox": {}},
+        "order:o-1": {"user_id": "erased"},
+        "notification:o-1": {"order_id": "o-1", "user_id": "erased", "kind": "paid", "subject": "s"},
+        "order:o-2": {"user_id": "known"},
+        "notification:o-2": {"order_id": "o-2", "user_id": "known", "kind": "paid", "subject": "s"},
+        "order:o-3": {"user_id": "erased"},  # its payment has no outcome yet
+    }
+    users, orders = ["erased", "known", "missing"], ["o-1", "o-2", "o-3"]
+
+    assert [True, False, False] == asyncio.run(flows.users_ended(stored(records), users))
+    assert [True, False, False] == asyncio.run(flows.erasures_ended(stored(records), users))
+    assert [True, False, False] == asyncio.run(flows.orders_ended(stored(records), orders))
+
+
+def test_an_erasure_has_ended_at_billing_once_the_account_is_erased() -> None:
+    """An erased account needs no announcement either."""
+    account = {"user_id": "u", "account_id": "a", "balance_cents": 0}
+    records = {
+        "account:erased": {"state": {**account, "erased": True}, "outbox": {}},
+        "account:open": {"state": {**account, "announced": True}, "outbox": {}},
+    }
+    reads: dict[str, Read] = {read.path: read for read in billing.wire(cast(HttpSidecar, stored(records))).reads}
+
+    async def find(kind: str) -> Any:
+        return json.loads(await reads[f"/unfinished/{kind}/{{ids}}"].find({"ids": "erased,open,missing"}) or b"")
+
+    assert {"unfinished": ["open", "missing"]} == asyncio.run(find("erasure"))
+    assert {"unfinished": ["missing"]} == asyncio.run(find("user"))
+
+
 def test_a_registration_has_ended_at_billing_once_the_account_is_announced() -> None:
     """An account that a deposit opened has not ended until UserCreated announces it."""
     account = {"user_id": "u", "account_id": "a", "balance_cents": 0}

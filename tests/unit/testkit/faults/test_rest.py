@@ -50,7 +50,7 @@ class OneGateway(Rest):
     """A system with one gateway, and this backlog at its broker."""
 
     def __init__(self, ledger: Ledger, books: LampBooks, reader: Reader, *everything: Any) -> None:
-        system = cast(System, SimpleNamespace(replicas=["gateway"]))
+        system = cast(System, SimpleNamespace(is_addressed=False, replicas=["gateway"]))
         super().__init__(system, ledger, books, reader, lambda: None, lambda: list(everything))
 
 

@@ -62,6 +62,7 @@ APPLICATION = Application(
         ),
     ),
     queries=(QueryDeclaration("/coins/{coin_id}", app_id="jars", schema="coin", is_public=True),),
+    publishers={"CoinKept": JARS.name, "CoinRefused": JARS.name},
 )
 
 

@@ -9,7 +9,7 @@ from sidecart.testkit.simulation.schedule import CALM
 from sidecart.testkit.simulation.world import Setup
 from tests.unit.testkit.simulation.jars import SIMULATION
 
-SEEDS = range(60)
+SEEDS = range(100)
 
 
 def test_the_complete_project_survives_all_faults() -> None:

@@ -136,6 +136,7 @@ def event(**change: Any) -> bytes:
         "type": "EmailRequested",
         "source": "notification",
         "correlationid": COMMAND,
+        "time": timestamp(NOW),
         "data": data | change,
     }
     return json.dumps(envelope).encode()
