@@ -21,7 +21,8 @@ def test_every_event_of_this_run_is_valid_and_every_topic_was_seen(shopper: Shop
         body = {"user_id": user_id, "items": [TEA | {"quantity": quantity}]}
         shopper.http.post("/order/create", json=body, headers=headers)
     orders = [shopper.order(user_id).json()["order_id"] for _ in range(2)]
-    shopper.register(email=new_address())
+    gone = shopper.register(email=new_address())
+    assert 200 == shopper.http.delete(f"/user/{gone['user_id']}").status_code
     assert {"OrderPaid", "OrderNotPaid"} >= {shopper.final(order_id) for order_id in orders}
     shopper.wait_for_mails(user["email"], 3)
 
