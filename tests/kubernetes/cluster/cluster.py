@@ -168,9 +168,9 @@ class Cluster:
             if mark.exists():
                 continue
             self._report(f"loading {name} into {node.name}")
-            # Unpacked at the first use: an archive whose image has its full name is imported under that
-            # name twice, as an index and as its manifest. The second one replaces the first, and the
-            # garbage collector may remove the index before `ctr` unpacks it.
+            # Unpacked at the first use. An archive whose image has its full name is imported under
+            # that name twice, as an index and as its manifest. The second one replaces the first,
+            # and the garbage collector may remove the index before `ctr` unpacks it.
             node.ctr("images", "import", "--no-unpack", "--index-name", name, str(archive))
             for old in loaded.glob(f"{archive.stem.rpartition('-')[0]}-*"):
                 old.unlink()
