@@ -33,7 +33,7 @@ class Forgets(Protocol):
 class Replies:
     """Handles reply events.
 
-    Most replies are for another replica or for a request that has been answered, so the data is
+    Some replies are for another replica, or for a request that has been answered, so the data is
     decoded only if this replica needs it.
     """
 

@@ -10,7 +10,7 @@ import yaml
 from sidecart.kubernetes import names, network
 from sidecart.kubernetes.documents import Document, document, text
 from sidecart.launcher.project import root
-from sidecart.launcher.topics import component_of, consumer_id, read_topics, service_ids
+from sidecart.launcher.topics import queue_name, read_topics, service_ids
 from sidecart.launcher.topology import REPLICAS_MAX
 
 KEDA_NAMESPACE, MONITORING_NAMESPACE, COLLECTOR_NAMESPACE = "keda", "monitoring", "observability"
@@ -58,7 +58,8 @@ def _autoscale(broker: str) -> Iterator[Document]:
     targets = [{"parameter": each, "name": secret, "key": key} for each, key in PARAMETERS[broker].items()]
     yield document("TriggerAuthentication", AUTHENTICATION, "keda.sh/v1alpha1", spec={"secretTargetRef": targets})
     for app_id in service_ids():
-        triggers = [_trigger(broker, topic, group) for topic, group in _topics_of(app_id).items()]
+        read = (name for name, topic in read_topics().items() if app_id in topic.consumers)
+        triggers = [_trigger(broker, topic, app_id) for topic in read]
         yield document(
             "ScaledObject",
             app_id,
@@ -77,15 +78,6 @@ def _autoscale(broker: str) -> Iterator[Document]:
     yield network.policy("autoscaler", network.pods_of(broker), ingress=[scaler])
 
 
-def _topics_of(app_id: str) -> dict[str, str]:
-    """Return the topics that an app reads, with its consumer group or queue of each."""
-    return {
-        name: consumer_id(app_id, component_of(app_id, topic), app_id)
-        for name, topic in read_topics().items()
-        if app_id in topic.consumers
-    }
-
-
 def _trigger(broker: str, topic: str, group: str) -> dict[str, Any]:
     lag = str(LAG_PER_REPLICA)
     settings = {
@@ -95,7 +87,7 @@ def _trigger(broker: str, topic: str, group: str) -> dict[str, Any]:
             "consumerGroup": group,
             "lagCount": lag,
         },
-        "rabbitmq": {"protocol": "amqp", "queueName": f"{group}-{topic}", "mode": "QueueLength", "value": lag},
+        "rabbitmq": {"protocol": "amqp", "queueName": queue_name(group, topic), "mode": "QueueLength", "value": lag},
     }
     kinds = {"redis": "redis-streams", "rabbitmq": "rabbitmq"}
     return {"type": kinds[broker], "metadata": settings[broker], "authenticationRef": {"name": AUTHENTICATION}}

@@ -80,14 +80,6 @@ def monitor_subscriptions() -> tuple[Subscription, ...]:
     return tuple(Subscription(MONITOR, MONITOR, INBOX, topic) for topic in read_topics())
 
 
-def consumer_id(app_id: str, component: str, pod_name: str) -> str:
-    """Return the consumer id of an app on a component.
-
-    Each gateway replica has its own; the replicas of a service share the app-id.
-    """
-    return pod_name if component == REPLIES else app_id
-
-
 def component_of(app_id: str, topic: Topic) -> str:
     """Return the component on which an app reads a topic; the gateway reads events on `replies`."""
     return REPLIES if app_id == GATEWAY else topic.component
@@ -108,8 +100,9 @@ def subscriptions(
 ) -> list[Subscription]:
     """Return every subscription of the running apps, including probes.
 
-    A system is ready only when the broker knows all of them. `addressed`: several gateways run, and
-    each reads its own replies only.
+    A system is ready only when the broker knows all of them. The replicas of a service share its
+    app-id as their consumer. `addressed`: several gateways run, and each reads its own replies
+    only.
     """
     found = []
     for app_id in app_ids():
