@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,8 @@ from tests.kubernetes import containers
 from tests.kubernetes.shop import KubernetesShop
 
 DRAIN_SECONDS = 120
+RETRY_SECONDS, BACK_SECONDS = 0.5, 30.0
+"""A target that an earlier fault ended is harmed once it is back, and must be within this time."""
 FIRST_KILLED = 1_000
 """The value of oom_score_adj by which the kernel chooses a process first."""
 TOO_MUCH = "found = [b'x' * 2**20 for _ in range(2**10)]"
@@ -35,13 +38,24 @@ class Harms:
 
     def by_kind(self) -> Mapping[Kind, Harm]:
         """Return the function for each kind of fault."""
-        return {
+        every: Mapping[Kind, Harm] = {
             "pod-kill": self._kill_pod,
             "container-kill": self._kill_container,
             "out-of-memory": self._fill_memory,
             "eviction": self._evict,
             "drain": self._drain,
         }
+        return {kind: partial(self._once_back, harm) for kind, harm in every.items()}
+
+    def _once_back(self, harm: Harm, target: str) -> Undo | None:
+        end = time.monotonic() + BACK_SECONDS
+        while True:
+            try:
+                return harm(target)
+            except OSError:
+                if time.monotonic() > end:
+                    raise
+            self._shop.deadline.pause(RETRY_SECONDS)
 
     def _pod(self, target: str) -> dict[str, Any]:
         """Return the running pod of a target; raise OSError without one."""

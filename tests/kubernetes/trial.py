@@ -41,8 +41,6 @@ EVERY_SECONDS = 9.0
 NODE = "node-1"
 CORDONED_SECONDS = 15.0
 READY_SECONDS = 300
-PLANNED = 1.2
-"""Planned faults for each that must happen: some meet a container that is down already."""
 KIND = "kubernetes"
 
 
@@ -129,7 +127,7 @@ def loaded(shop: KubernetesShop, plan: Plan, folder: Path, keep_going: Callable[
 def run(shop: KubernetesShop, seed: int, number: int, folder: Path, report: Callable[[str], None]) -> Report:
     """Send the load while at least this number of faults happens, then audit."""
     started = time.monotonic()
-    faults = schedule(seed, shop.overlay, round(PLANNED * number))
+    faults = schedule(seed, shop.overlay, number)
     injector = Injector(as_system(shop), faults, Harms(shop).by_kind())
     plan = Plan(seed, int((faults[-1].at + EVERY_SECONDS) * PER_SECOND), PER_SECOND)
     with loaded(shop, plan, folder, lambda: injector.running) as trial:

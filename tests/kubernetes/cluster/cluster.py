@@ -11,6 +11,8 @@ import fcntl
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -50,6 +52,7 @@ class Cluster:
         self._is_full = is_full
         self._deadline = deadline
         self.folder = cache_folder() / "kubernetes"
+        self._images = cache_folder() / "compose"
         self._processes = Processes(self.folder / "logs")
         self._switch = Switch(self._processes)
         self.nodes = [Node(number, self.folder, self._processes) for number in range(NODES)]
@@ -99,9 +102,24 @@ class Cluster:
     def _start(self) -> None:
         self._clean()
         self._lap("started")
-        found = self._archives()
+        # The image of the apps is built while the control plane starts, which mostly waits.
+        with self._engine() as engine, ThreadPoolExecutor(1) as pool:
+            found = images.archives_of_control_plane(
+                engine, self._images, self._report, self._deadline, is_full=self._is_full
+            )
+            servers = set(names.SERVER_IMAGES.values())
+            building = pool.submit(
+                images.archives_of_system, engine, self._images, servers, self._report, is_full=self._is_full
+            )
+            self._start_control_plane(found)
+            system = building.result()
+        for node in self.nodes:
+            self._load(node, system)
+        self._lap("images of the system loaded")
+
+    def _start_control_plane(self, found: dict[str, Path]) -> None:
         self._plane.create_certificates([(node.name, node.address) for node in self.nodes])
-        self._lap("programs and images")
+        self._lap("programs and images of the control plane")
         self._start_nodes()
         for node in self.nodes:
             self._load(node, found)
@@ -117,14 +135,12 @@ class Cluster:
             addons.install_keda(self.kubectl, self._report, self._deadline)
             self._lap("KEDA ready")
 
-    def _archives(self) -> dict[str, Path]:
-        compose = cache_folder() / "compose"
-        compose.mkdir(parents=True, exist_ok=True)
-        with (compose / "lock").open("w") as lock:  # the tests of the compose file use the same engine
+    @contextlib.contextmanager
+    def _engine(self) -> Iterator[Engine]:
+        self._images.mkdir(parents=True, exist_ok=True)
+        with (self._images / "lock").open("w") as lock:  # the tests of the compose file use the same engine
             fcntl.flock(lock, fcntl.LOCK_EX)
-            servers = set(names.SERVER_IMAGES.values())
-            engine = Engine(compose)
-            return images.archives(engine, compose, servers, self._report, self._deadline, is_full=self._is_full)
+            yield Engine(self._images)
 
     def _start_nodes(self) -> None:
         self._switch.create(self._deadline)

@@ -31,16 +31,26 @@ NEXT_IMAGE = f"{names.app_image()}-next"
 """The same program as another image, for a rolling upgrade."""
 
 
-def archives(
-    engine: Engine, cache: Path, servers: set[str], report: Report, deadline: Deadline, *, is_full: bool
+def archives_of_control_plane(
+    engine: Engine, cache: Path, report: Report, deadline: Deadline, *, is_full: bool
 ) -> dict[str, Path]:
     """Return an archive for each image by its full name; create those that are missing or old.
 
-    `is_full` adds those that only FULL=1 needs: KEDA, and the next version of the apps.
+    `is_full` adds KEDA, which only FULL=1 needs.
     """
     own = _programs(report, deadline) | (_autoscaler(report, deadline) if is_full else {})
     for name, program in own.items():
         substitutes.import_program(engine, name, program, (f"USER {USER}", f'ENTRYPOINT ["/{program.name}"]'))
+    return {name: _archive(engine, cache, name, report) for name in sorted(own)}
+
+
+def archives_of_system(
+    engine: Engine, cache: Path, servers: set[str], report: Report, *, is_full: bool
+) -> dict[str, Path]:
+    """Return an archive for each image of the servers and the apps by its full name.
+
+    `is_full` adds the next version of the apps, which only FULL=1 needs.
+    """
     dockerfile = (FOLDER / "Dockerfile").read_text("utf-8")
     wanted = servers | substitutes.images_of(dockerfile, {})
     substitutes.make(engine, cache, wanted, report)
@@ -51,8 +61,7 @@ def archives(
             *("build", "--pull=never", "--isolation=chroot", "-q", "-t", tag, *words),
             *("-f", str(FOLDER / "Dockerfile"), str(root())),
         )
-    every = {*own, *servers, *tags}
-    return {_full(name): _archive(engine, cache, name, report) for name in sorted(every)}
+    return {_full(name): _archive(engine, cache, name, report) for name in sorted({*servers, *tags})}
 
 
 def _programs(report: Report, deadline: Deadline) -> dict[str, Path]:
