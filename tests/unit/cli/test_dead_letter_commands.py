@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sidecart.cli import dead_letter_commands as module
+from sidecart.cli import running as module
 from sidecart.cli.__main__ import main
 from tests.unit.launcher.test_dead_letters import FakeState
 
@@ -25,7 +25,7 @@ def state(monkeypatch: pytest.MonkeyPatch) -> FakeState:
     fake.put("order", "dead-index:0", {"ids": [FIRST]})
     time = "2026-01-01T00:00:00.000Z"
     fake.put("order", f"dead:{FIRST}", {"topic": "OrderPaid", "reason": "never placed", "time": time, "event": EVENT})
-    monkeypatch.setattr(module, "_running", lambda: fake)
+    monkeypatch.setattr(module, "running", lambda: fake)
     return fake
 
 

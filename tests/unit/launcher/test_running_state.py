@@ -33,5 +33,5 @@ def test_an_unreachable_sidecar_is_named() -> None:
     """The message names the service and the command that shows more."""
     state = RunningState({"user-sidecar": free_port()}, {"user-sidecar": "token"})
 
-    with pytest.raises(LaunchError, match=r"the dead letters of user are unreachable .*sidecart status"):
+    with pytest.raises(LaunchError, match=r"the state of user is unreachable .*sidecart status"):
         state.load("user", "dead:1")
