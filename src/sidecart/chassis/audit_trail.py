@@ -98,7 +98,7 @@ class AuditTrail:
     async def _first_free(self) -> int:
         """Return the first number without an entry: two reads, and one for each halving."""
         low = self._known
-        steps = [low + 2**each - 1 for each in range(ENTRIES_MAX.bit_length())]
+        steps = [low + (1 << each) - 1 for each in range(ENTRIES_MAX.bit_length())]
         found = await self._store.load_many([_key(number) for number in steps])
         taken = next((place for place, value in enumerate(found) if value is None), len(steps))
         if taken == 0:

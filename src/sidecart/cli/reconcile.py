@@ -16,28 +16,21 @@ from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.topics import GATEWAY
 from sidecart.launcher.topology import app_of
+from sidecart.launcher.unfinished import PATH, Unfinished, stuck_path
 
 CALL_SECONDS_MAX = 120.0  # a gateway checks about a thousand flows in some seconds
 LOOK_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Unfinished:
-    """One accepted request, as reported by a gateway."""
+def line(flow: Unfinished) -> str:
+    """Format a request as one line of output."""
+    times = "not repeated yet" if flow.attempts == 0 else f"repeated {flow.attempts} times"
+    return f"{flow.kind:6} {flow.id}  accepted {flow.at}  {times}"
 
-    kind: str
-    id: str
-    at: str
-    attempts: int
 
-    def line(self) -> str:
-        """Format the request as one line of output."""
-        times = "not repeated yet" if self.attempts == 0 else f"repeated {self.attempts} times"
-        return f"{self.kind:6} {self.id}  accepted {self.at}  {times}"
-
-    def as_json(self, state: str) -> str:
-        """Format the request and its state as one JSON object."""
-        return json.dumps({**asdict(self), "state": state})
+def as_json(flow: Unfinished, state: str) -> str:
+    """Format a request and its state as one JSON object."""
+    return json.dumps({**asdict(flow), "state": state})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +42,22 @@ class Gateways:
 
     def unfinished(self) -> list[Unfinished]:
         """Return the flows that no gateway has seen to end, oldest first."""
-        return self._all("GET")
+        return self._all("GET", PATH)
+
+    def stuck(self) -> list[Unfinished]:
+        """Return those that have not ended within STUCK_SECONDS, oldest first."""
+        return self._all("GET", stuck_path())
 
     def reconcile(self) -> list[Unfinished]:
         """Make each gateway check its flows and repeat commands; return the unfinished flows."""
-        return self._all("POST")
+        return self._all("POST", PATH)
 
-    def _all(self, method: str) -> list[Unfinished]:
-        found = {flow.id: flow for name in self.ports for flow in self._ask(name, method)}
+    def _all(self, method: str, path: str) -> list[Unfinished]:
+        found = {flow.id: flow for name in self.ports for flow in self._ask(name, method, path)}
         return sorted(found.values(), key=lambda flow: flow.at)
 
-    def _ask(self, name: str, method: str) -> list[Unfinished]:
-        url, headers = f"http://127.0.0.1:{self.ports[name]}/reconcile", {"dapr-api-token": self.tokens[name]}
+    def _ask(self, name: str, method: str, path: str) -> list[Unfinished]:
+        url, headers = f"http://127.0.0.1:{self.ports[name]}{path}", {"dapr-api-token": self.tokens[name]}
         request = urllib.request.Request(url, method=method, headers=headers)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
@@ -75,34 +72,34 @@ class Gateways:
 @click.option("--wait", type=float, default=30.0, metavar="SECONDS", help="how long to wait for the flows to end")
 @click.option(
     "--json",
-    "as_json",
+    "json_lines",
     is_flag=True,
     help="print each request as one JSON object with `kind`, `id`, `at`, `attempts` and `state` (unfinished, healed "
     "or stuck)",
 )
-def command(dry_run: bool, wait: float, as_json: bool) -> int:
+def command(dry_run: bool, wait: float, json_lines: bool) -> int:
     """List the unfinished accepted requests, repeat their commands, and wait until they end.
 
     The exit code is 1 if a request is still unfinished.
     """
     gateways = running()
     if dry_run:
-        return _report(gateways.unfinished(), "unfinished", as_json)
+        return _report(gateways.unfinished(), "unfinished", json_lines)
     repeated = gateways.reconcile()
     if not repeated:
-        return _report(repeated, "stuck", as_json)
-    if not as_json:
+        return _report(repeated, "stuck", json_lines)
+    if not json_lines:
         for flow in repeated:
-            print(flow.line())
+            print(line(flow))
     print(f"repeated the commands of {len(repeated)} flows; waiting up to {wait:.0f} s", file=sys.stderr)
     left = _left_after(wait, gateways, {flow.id for flow in repeated})
-    if as_json:
+    if json_lines:
         stuck = {flow.id for flow in left}
         for flow in repeated:
-            print(flow.as_json("stuck" if flow.id in stuck else "healed"))
+            print(as_json(flow, "stuck" if flow.id in stuck else "healed"))
         return 1 if left else 0
     if left:
-        return _report(left, "still stuck", as_json)
+        return _report(left, "still stuck", json_lines)
     print(f"healed {len(repeated)}")
     return 0
 
@@ -129,9 +126,9 @@ def _left_after(seconds: float, gateways: Gateways, ids: Set[str]) -> list[Unfin
     return []
 
 
-def _report(flows: Sequence[Unfinished], what: str, as_json: bool) -> int:
+def _report(flows: Sequence[Unfinished], what: str, json_lines: bool) -> int:
     for flow in flows:
-        print(flow.as_json(what) if as_json else flow.line())
-    if not as_json:
+        print(as_json(flow, what) if json_lines else line(flow))
+    if not json_lines:
         print(f"{len(flows)} {what}")
     return 1 if flows and what != "unfinished" else 0
