@@ -71,6 +71,7 @@ TOOLKIT: Mapping[str, CommandReference] = {
         "sidecart.cli.dead_letter_commands:command", "manage the events that a service could not process"
     ),
     "audit-trail": CommandReference("sidecart.cli.audit_trail:command", "show who replayed, discarded or erased what"),
+    "flow": CommandReference("sidecart.cli.flow:command", "show what happened to one id, from the records of all apps"),
     "reconcile": CommandReference(
         "sidecart.cli.reconcile:command", "list the unfinished accepted requests and repeat their commands"
     ),

@@ -7,7 +7,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import click
 
@@ -20,17 +20,6 @@ from sidecart.launcher.unfinished import PATH, Unfinished, stuck_path
 
 CALL_SECONDS_MAX = 120.0  # a gateway checks about a thousand flows in some seconds
 LOOK_SECONDS = 0.5
-
-
-def line(flow: Unfinished) -> str:
-    """Format a request as one line of output."""
-    times = "not repeated yet" if flow.attempts == 0 else f"repeated {flow.attempts} times"
-    return f"{flow.kind:6} {flow.id}  accepted {flow.at}  {times}"
-
-
-def as_json(flow: Unfinished, state: str) -> str:
-    """Format a request and its state as one JSON object."""
-    return json.dumps({**asdict(flow), "state": state})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,34 +61,34 @@ class Gateways:
 @click.option("--wait", type=float, default=30.0, metavar="SECONDS", help="how long to wait for the flows to end")
 @click.option(
     "--json",
-    "json_lines",
+    "as_json",
     is_flag=True,
     help="print each request as one JSON object with `kind`, `id`, `at`, `attempts` and `state` (unfinished, healed "
     "or stuck)",
 )
-def command(dry_run: bool, wait: float, json_lines: bool) -> int:
+def command(dry_run: bool, wait: float, as_json: bool) -> int:
     """List the unfinished accepted requests, repeat their commands, and wait until they end.
 
     The exit code is 1 if a request is still unfinished.
     """
     gateways = running()
     if dry_run:
-        return _report(gateways.unfinished(), "unfinished", json_lines)
+        return _report(gateways.unfinished(), "unfinished", as_json)
     repeated = gateways.reconcile()
     if not repeated:
-        return _report(repeated, "stuck", json_lines)
-    if not json_lines:
+        return _report(repeated, "stuck", as_json)
+    if not as_json:
         for flow in repeated:
-            print(line(flow))
+            print(flow.line())
     print(f"repeated the commands of {len(repeated)} flows; waiting up to {wait:.0f} s", file=sys.stderr)
     left = _left_after(wait, gateways, {flow.id for flow in repeated})
-    if json_lines:
+    if as_json:
         stuck = {flow.id for flow in left}
         for flow in repeated:
-            print(as_json(flow, "stuck" if flow.id in stuck else "healed"))
+            print(flow.as_json("stuck" if flow.id in stuck else "healed"))
         return 1 if left else 0
     if left:
-        return _report(left, "still stuck", json_lines)
+        return _report(left, "still stuck", as_json)
     print(f"healed {len(repeated)}")
     return 0
 
@@ -126,9 +115,9 @@ def _left_after(seconds: float, gateways: Gateways, ids: Set[str]) -> list[Unfin
     return []
 
 
-def _report(flows: Sequence[Unfinished], what: str, json_lines: bool) -> int:
+def _report(flows: Sequence[Unfinished], what: str, as_json: bool) -> int:
     for flow in flows:
-        print(as_json(flow, what) if json_lines else line(flow))
-    if not json_lines:
+        print(flow.as_json(what) if as_json else flow.line())
+    if not as_json:
         print(f"{len(flows)} {what}")
     return 1 if flows and what != "unfinished" else 0

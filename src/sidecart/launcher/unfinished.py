@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 
 STUCK_SECONDS = 60.0
 """A flow that has not ended by then is stuck: six times the reconciler's first check."""
@@ -17,6 +18,15 @@ class Unfinished:
     id: str
     at: str
     attempts: int
+
+    def line(self) -> str:
+        """Format the request as one line of output."""
+        times = "not repeated yet" if self.attempts == 0 else f"repeated {self.attempts} times"
+        return f"{self.kind:6} {self.id}  accepted {self.at}  {times}"
+
+    def as_json(self, state: str) -> str:
+        """Format the request and its state as one JSON object."""
+        return json.dumps({**asdict(self), "state": state})
 
 
 def stuck_path() -> str:

@@ -75,7 +75,7 @@ def test_an_unchanged_state_sends_no_notice() -> None:
     page = Page()
     for _ in range(2):
         page.page_state.set_health([Health("order", "ready", "up", 0)])
-        page.page_state.set_dead_letters(DeadLetterSummary(0, []))
+        page.page_state.set_dead_letters(DeadLetterSummary(0, [], []))
         page.page_state.set_dead_letters("unreachable")
         page.page_state.set_tap(ON)
 
