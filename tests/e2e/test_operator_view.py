@@ -199,6 +199,17 @@ def test_a_flow_is_found_by_its_id(shop: System, capsys: pytest.CaptureFixture[s
     assert 409 == malformed.status_code
 
 
+@pytest.mark.parametrize("path", OPERATOR_PATHS)
+def test_each_part_needs_the_role(shop: System, path: str) -> None:
+    """The token of a user is refused, also with the key of the page; no key at all is refused."""
+    user = {"authorization": f"Bearer {tokens.token(keys.load(shop.issuer_folder), 'ann@example.com')}"}
+    with admitted(shop.monitor_url) as client:
+        assert 403 == client.get(f"/operator/{path}", headers=user).status_code
+        assert 200 == client.get(f"/operator/{path}", headers=operator_of(shop)).status_code
+    without_key = httpx.get(f"{shop.monitor_url.partition('?')[0]}operator/{path}", trust_env=False)
+    assert 403 == without_key.status_code
+
+
 def test_the_lag_of_each_consumer_is_read(shop: System) -> None:
     """A service that does not run falls behind; its waiting events have an age on Redis."""
     shop.kill("billing")
@@ -215,14 +226,3 @@ def test_the_lag_of_each_consumer_is_read(shop: System) -> None:
     shop.deadline.until(
         lambda: waiting()["waiting"] + (waiting()["unacknowledged"] or 0) > 0, SECONDS, lambda: str(waiting()), 1.0
     )
-
-
-@pytest.mark.parametrize("path", OPERATOR_PATHS)
-def test_each_part_needs_the_role(shop: System, path: str) -> None:
-    """The token of a user is refused, also with the key of the page; no key at all is refused."""
-    user = {"authorization": f"Bearer {tokens.token(keys.load(shop.issuer_folder), 'ann@example.com')}"}
-    with admitted(shop.monitor_url) as client:
-        assert 403 == client.get(f"/operator/{path}", headers=user).status_code
-        assert 200 == client.get(f"/operator/{path}", headers=operator_of(shop)).status_code
-    without_key = httpx.get(f"{shop.monitor_url.partition('?')[0]}operator/{path}", trust_env=False)
-    assert 403 == without_key.status_code
