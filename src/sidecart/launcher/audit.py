@@ -5,8 +5,9 @@ Every action on dead letters begins with `audited`: without its entry, it does n
 
 from __future__ import annotations
 
-import getpass
 import json
+import os
+import pwd
 import socket
 from collections import Counter
 from collections.abc import Coroutine, Iterator, Sequence
@@ -38,11 +39,14 @@ class Operator:
 
 
 def of_command_line() -> Operator:
-    """Return the user of this machine; the command line knows no other identity."""
+    """Return the user of this machine; the command line knows no other identity.
+
+    The user id decides, not a variable such as LOGNAME.
+    """
     try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as in some containers
-        name = "unknown"
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a user id without a name, as in some containers
+        name = f"uid {os.getuid()}"
     return Operator(f"{name}@{socket.gethostname()}", "cli")
 
 
