@@ -11,9 +11,7 @@ from sidecart.cli.arguments import kubernetes_option
 from sidecart.cli.dead_letter_lines import escaped
 from sidecart.cli.running import state_of
 from sidecart.launcher.flow_trace import trace_flow
-from sidecart.launcher.project import root
-from sidecart.launcher.topics import app_ids, read_topics
-from sidecart.monitor import description
+from sidecart.launcher.record_keys import read_record_keys
 
 
 @click.command("flow")
@@ -25,7 +23,7 @@ def command(id_: str, as_json: bool, context: str | None) -> int:
 
     The exit code is 1 if no record and no dead letter has the id.
     """
-    records = description.read(root(), app_ids(), read_topics()).records
+    records = read_record_keys()
     with state_of(context) as state:
         found = trace_flow(state, records, id_)
     if as_json:

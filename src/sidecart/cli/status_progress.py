@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
-from sidecart.cli.reconcile import Gateways
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.gateways import gateways_of
 from sidecart.launcher.local_http import get
 from sidecart.launcher.permissions import TRIMMER
 from sidecart.launcher.runfile import RunFile
 from sidecart.launcher.servers.lag import ConsumerLag, KeptEvents
 from sidecart.launcher.servers.registry import BROKERS
-from sidecart.launcher.topics import GATEWAY, app_ids
+from sidecart.launcher.topics import app_ids
 from sidecart.launcher.topology import app_of, metrics_of, readers
 from sidecart.launcher.unfinished import STUCK_SECONDS, Unfinished
 
@@ -69,9 +69,8 @@ def progress(system: RunFile) -> SystemProgress:
             found = SystemProgress(lag.consumers, lag.kept, _trimmed_at(system))
         except OSError as error:
             problems.append(f"the broker does not tell its lag: {error}")
-    gateways = {name: system.ports[name] for name in apps if app_of(name) == GATEWAY and name in system.ports}
     try:
-        stuck = Gateways(gateways, system.tokens).stuck()
+        stuck = gateways_of(system).stuck()
     except LaunchError:
         stuck = None
     return SystemProgress(found.consumers, found.kept, found.trimmed_at, stuck, problems)

@@ -39,13 +39,13 @@ class Operator:
 
 
 def of_command_line() -> Operator:
-    """Return the user of this machine; the command line knows no other identity.
+    """Return the login at this machine; the command line knows no other identity.
 
-    The user id decides, not a variable such as LOGNAME.
+    The id of the process decides, not a variable such as LOGNAME.
     """
     try:
         name = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a user id without a name, as in some containers
+    except KeyError:  # an id without a name, as in some containers
         name = f"uid {os.getuid()}"
     return Operator(f"{name}@{socket.gethostname()}", "cli")
 

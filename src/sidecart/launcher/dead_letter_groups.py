@@ -27,7 +27,7 @@ class Group:
     last: str
     open: int = 0
     erased: int = 0
-    """Their events were removed, because their users were erased; they cannot be replayed."""
+    """Their events were removed by the erasure of a person; they cannot be replayed."""
 
 
 @dataclass(frozen=True, slots=True)

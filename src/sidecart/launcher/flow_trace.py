@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from sidecart.launcher.dead_letters import DeadLetter, Filter, State, find_dead_letters
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.record_keys import PLACE, RecordKey
 from sidecart.launcher.topics import GATEWAY
 
 ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
@@ -23,18 +24,6 @@ PENDING = "pending:{id}"
 VALUE_CHARACTERS_MAX = 200
 MOMENTS_MAX = 500
 LETTERS_MAX = 50
-
-
-class RecordKey(Protocol):
-    """One kind of record: its app, and its key with {id}."""
-
-    @property
-    def app(self) -> str:
-        """The app-id."""
-
-    @property
-    def key(self) -> str:
-        """The key, with {id} in the place of the id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +61,7 @@ def trace_flow(state: State, keys: Sequence[RecordKey], id_: str) -> FlowTrace:
         raise LaunchError("an id is a UUID in lower case")
     records, moments = list[FoundRecord](), list[Moment]()
     for app, key in [*((each.app, each.key) for each in keys), (GATEWAY, PENDING)]:
-        name = key.replace("{id}", id_)
+        name = key.replace(PLACE, id_)
         value, _ = state.load(app, name)
         if not isinstance(value, dict):
             continue

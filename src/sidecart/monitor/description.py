@@ -14,6 +14,7 @@ from typing import Any, cast
 import msgspec
 
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.record_keys import RecordKey, record_problems
 from sidecart.launcher.topics import Topic
 from sidecart.monitor.flow import Tone
 from sidecart.monitor.templates import fields_of
@@ -137,14 +138,6 @@ class MailEntry(_Entry, frozen=True):
     none: str = "No mails yet."
 
 
-class RecordEntry(_Entry, frozen=True):
-    """A kind of record that an id may have, for the search of a flow by id."""
-
-    app: str
-    key: str
-    """The state key of the app, with {id} in the place of the id."""
-
-
 class Description(_Entry, frozen=True):
     """The whole file."""
 
@@ -160,7 +153,7 @@ class Description(_Entry, frozen=True):
     resources: Mapping[str, ResourceEntry] = {}
     panels: list[PanelEntry] = []
     mail: MailEntry | None = None
-    records: list[RecordEntry] = []
+    records: list[RecordKey] = []
 
 
 def read(folder: Path, apps: Iterable[str], topics: Mapping[str, Topic]) -> Description:
@@ -198,9 +191,7 @@ def _problems(found: Description, apps: set[str], topics: Mapping[str, Topic]) -
     for app_id in found.titles:
         if app_id not in apps:
             yield f"titles.{app_id}: dapr.yaml has no such app"
-    for record in found.records:
-        if record.app not in apps or "{id}" not in record.key:
-            yield f"records: {record.app} {record.key} needs an app of dapr.yaml, and a key with {{id}}"
+    yield from record_problems(found.records, apps)
     for place, topic in _topics_named(found):
         if topic not in topics:
             yield f"{place}: contracts/topics.json has no topic {topic}"

@@ -20,7 +20,8 @@ from sidecart.launcher.audit import Operator, newest_entries
 from sidecart.launcher.dead_letter_runs import ACTIONS
 from sidecart.launcher.dead_letters import State
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.flow_trace import RecordKey, trace_flow
+from sidecart.launcher.flow_trace import trace_flow
+from sidecart.launcher.record_keys import RecordKey
 from sidecart.launcher.topics import service_ids
 from sidecart.monitor.dead_letters import act
 from sidecart.monitor.gateway_proxy import problem

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.flow_trace import trace_flow
+from sidecart.launcher.record_keys import RecordKey
 from sidecart.launcher.topics import GATEWAY
 from tests.unit.launcher.test_dead_letters import FakeState
 
 ID, OTHER = "019bc104-dd14-7cc5-8058-a566ee2e7ad6", "019bc104-dd14-7cc5-8058-a566ee2e7ad7"
 
 
-@dataclass(frozen=True)
-class Key:
-    """One kind of record."""
-
-    app: str
-    key: str
-
-
-KEYS = [Key("order", "order:{id}"), Key("billing", "payment:{id}"), Key("billing", "account:{id}")]
+KEYS = [RecordKey("order", "order:{id}"), RecordKey("billing", "payment:{id}"), RecordKey("billing", "account:{id}")]
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ function group(one) {
       confirm(`${TITLES[name]} ${what}?`, TEXTS[name], TITLES[name], () => send(`/operator/groups/${one.id}/${name}`, "")),
     ),
   );
-  const erased = `${one.erased.toLocaleString("en")} erased: their users were erased, and their events removed`;
+  const erased = `${one.erased.toLocaleString("en")} erased: their events were removed with the data of a person`;
   return [
     make("span", {}, one.topic, make("span", { class: "second" }, `of ${one.service}, group ${one.id}`), make("span", { class: "reason" }, one.reason)),
     make("span", { class: "number" }, one.open.toLocaleString("en"), one.erased ? make("span", { class: "second" }, erased) : null),
