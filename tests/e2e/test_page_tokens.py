@@ -62,7 +62,7 @@ def send(shop: System, path: str, body: object = None, **headers: str) -> httpx.
 
 
 def dead_letter(shop: System) -> str:
-    """Make the Order Service store a dead letter, and wait until the page counts it; return its id."""
+    """Make the Order Service store a dead letter; return its id once the page counts it."""
     order_id = str(uuid.uuid4())
     event = {
         "specversion": "1.0",

@@ -1,5 +1,5 @@
-"""The operator's view in a real browser, on each broker: 1,000 dead letters of three causes, of which
-one group is replayed after its cause was removed.
+"""The operator's view in a real browser, on each broker: 1,000 dead letters of three causes, of
+which one group is replayed after its cause was removed.
 """
 
 from __future__ import annotations

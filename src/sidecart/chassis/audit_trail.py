@@ -41,7 +41,7 @@ class AuditEntry(msgspec.Struct, frozen=True):
     action: str
     """replay, discard or erase."""
     target: str
-    """A group, the ids, or the filter that selected the dead letters; the id of an erased person."""
+    """A group, ids, or the filter that selected the dead letters; the id of an erased person."""
     count: int
     """How many dead letters were selected; 1 for an erasure."""
     outcome: str = BEGUN
@@ -51,7 +51,7 @@ class AuditEntry(msgspec.Struct, frozen=True):
 
 
 class AuditTrail:
-    """Writes and reads the entries of one store, which several processes may do at the same time."""
+    """Writes and reads the entries of one store; several processes may do so at the same time."""
 
     def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
         self._store = store

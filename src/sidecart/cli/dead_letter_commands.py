@@ -1,4 +1,4 @@
-"""`sidecart dead-letters`: list, group, show, replay, discard dead letters of the running system."""
+"""`sidecart dead-letters`: list, group, show, replay, discard dead letters of a running system."""
 
 from __future__ import annotations
 

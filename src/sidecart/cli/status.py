@@ -40,9 +40,9 @@ class Process:
     "as_json",
     is_flag=True,
     help="print one JSON object: `state` (stopped, starting or running), the addresses and servers, and `processes` "
-    "with `name`, `pid`, `port`, `metrics_port` and `state`, `warnings` about the servers, and `progress` with "
-    "what waits for `consumers`, what the broker `kept`, when it was `trimmed_at`, and the `stuck` flows; on a cluster "
-    "`workloads` with their `pods`, what the `gateway` says, and the `waiting` events",
+    "with `name`, `pid`, `port`, `metrics_port` and `state`. `warnings` are about the servers. `progress` has the lag "
+    "of `consumers`, the events that are `kept`, `trimmed_at`, and the `stuck` flows. On a cluster: `workloads` with "
+    "their `pods`, what the `gateway` says, and the `waiting` events",
 )
 @kubernetes_option
 def command(as_json: bool, context: str | None) -> int:

@@ -1,4 +1,4 @@
-"""What `sidecart status` says about progress: lag, trimming, and flows that do not end."""
+"""The progress in `sidecart status`: lag, trimming, and flows that do not end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BEHIND_SHOWN_MAX = 10
 
 @dataclass(frozen=True, slots=True)
 class SystemProgress:
-    """What waits, what is kept, and what does not end."""
+    """Events that wait, events that are kept, and flows that do not end."""
 
     consumers: list[ConsumerLag] = field(default_factory=list)
     kept: list[KeptEvents] = field(default_factory=list)

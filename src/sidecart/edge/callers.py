@@ -43,7 +43,7 @@ class Caller:
 
     @property
     def name(self) -> str:
-        """What the audit trail calls this caller: the verified address, or the id without one."""
+        """The name in the audit trail: the verified address, or the id without one."""
         return self.address or self.id
 
     @property

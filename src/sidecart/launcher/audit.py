@@ -98,7 +98,7 @@ def _trail(state: State) -> AuditTrail:
 
 
 class _GatewayStore:
-    """The store of the gateway, as the toolkit uses it; each call blocks, and raises LaunchError."""
+    """The store of the gateway for the trail; each call blocks, and may raise LaunchError."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -113,7 +113,7 @@ class _GatewayStore:
         return [None if value is None else _encoded(value) for value in self._state.load_many(GATEWAY, keys)]
 
     async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
-        """Write if the ETag still matches, or, with None, if the key is free; else raise Conflict."""
+        """Write if the ETag matches, or, with None, if the key is free; else raise Conflict."""
         assert ttl_seconds is None, "no entry expires"
         if not self._state.save(GATEWAY, key, json.loads(value), etag):
             raise Conflict(key)

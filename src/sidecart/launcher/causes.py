@@ -27,7 +27,7 @@ PLACEHOLDERS = (
 
 
 class Cause(NamedTuple):
-    """What dead letters of one group have in common."""
+    """The service, the topic and the reason that the dead letters of one group share."""
 
     service: str
     topic: str

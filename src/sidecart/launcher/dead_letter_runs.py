@@ -46,7 +46,7 @@ class Selection:
 
     @property
     def target(self) -> str:
-        """What was selected, as the audit trail shows it."""
+        """The selection, as the audit trail shows it."""
         chosen = self.filter
         if chosen.group:
             return f"group {chosen.group}"
@@ -100,7 +100,7 @@ def _attempt(state: State, action: str, letter: DeadLetter) -> tuple[str, str]:
 
 
 def _batches(state: State, selection: Selection) -> Iterator[tuple[Sequence[DeadLetter], int]]:
-    """Read the selected dead letters again, some at once; with the number of those that are gone."""
+    """Read the selected dead letters again, some at once, and count those that are gone."""
     chosen = replace(selection.filter, ids=())
     for service, pairs in groupby(selection.ids, key=lambda each: each[0]):
         ids = [id_ for _, id_ in pairs]

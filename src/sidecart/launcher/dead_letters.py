@@ -83,7 +83,7 @@ class DeadLetter:
 
     @property
     def cause(self) -> Cause:
-        """What it has in common with other dead letters."""
+        """The cause, which other dead letters share."""
         return cause_of(self.service, self.topic, self.reason)
 
     @property
@@ -126,7 +126,7 @@ class Filter:
 
 
 def find_dead_letters(state: State, selection: Filter = Filter()) -> Iterator[DeadLetter]:
-    """Yield the selected dead letters by service, oldest first; at most LOADED_MAX are in memory."""
+    """Yield the selected dead letters by service, oldest first, LOADED_MAX in one read."""
     for service in (selection.service,) if selection.service else service_ids():
         ids = [each for each in _ids(state, service) if selection.may_be(each)]
         yield from load_dead_letters(state, service, ids, selection)

@@ -1,4 +1,4 @@
-"""What the services' records say about one id, over time: when which app published or changed what.
+"""The history of one id by the records of the services: times, published events, dead letters.
 
 The project declares which records an id has (`[[records]]` of its live page description). Each time
 in a record is a moment, as are the events in its outbox. An outbox keeps the events of the newest

@@ -38,7 +38,7 @@ class Lag:
     """The flows that have not ended within STUCK_SECONDS, oldest first."""
     stuck_total: int = 0
     problems: list[str] = field(default_factory=list)
-    """What could not be read, and why."""
+    """Each source that could not be read, with the reason."""
 
 
 class LagPoll:

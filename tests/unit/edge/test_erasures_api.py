@@ -240,7 +240,7 @@ def test_without_an_entry_an_operator_erases_nothing() -> None:
 
 
 def test_an_erasure_without_tokens_is_audited_and_that_of_a_person_is_not() -> None:
-    """No operator acts if a person erases herself."""
+    """No operator acts if the person sends the request."""
 
     async def scenario(gateway: Gateway) -> None:
         await asyncio.gather(gateway.http.delete(f"/user/{USER}"), erased(gateway))

@@ -1,4 +1,4 @@
-"""A run acts on what was selected, can be stopped and repeated, and does nothing without its entry."""
+"""A run acts on its selection, can be stopped and repeated, and does nothing without its entry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the records say about one id: times, events in outboxes, and dead letters, in sequence."""
+"""The history of one id: times, events in outboxes, and dead letters, in sequence."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class ConsumerLag:
 
 @dataclass(frozen=True, slots=True)
 class KeptEvents:
-    """What a broker keeps of one topic, also after every consumer has acknowledged it."""
+    """The events of one topic that a broker keeps, also after every acknowledgement."""
 
     topic: str
     entries: int
