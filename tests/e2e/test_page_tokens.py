@@ -159,6 +159,24 @@ def test_no_call_is_forwarded_with_another_issuer(closed_page: System, issuer: O
     assert 201 == direct.status_code
 
 
+def test_with_another_issuer_only_its_operator_sees_a_dead_letter(closed_page: System, issuer: OtherIssuer) -> None:
+    """The key of the page shows the number of dead letters, and no event."""
+    letter_id = dead_letter(closed_page)
+    path, boss = "/operator/dead-letters", issuer.bearer("boss@example.com", roles=(OPERATOR,))
+    with admitted(closed_page.monitor_url) as client:
+        refused = [client.get(path, headers=each).status_code for each in ({}, issuer.bearer("ann@example.com"))]
+        shown = client.get(path, headers=boss)
+        named = client.get("/operator/me", headers=boss).json()
+    with LiveClient(closed_page.monitor_url) as viewer:
+        notices = viewer.until(lambda notices: bool(notices), "the snapshot")
+
+    assert [401, 403] == refused
+    assert letter_id in {each["id"] for each in shown.json()["newest"]}
+    assert {"who": "boss@example.com", "via": "page"} == named
+    assert {"total", "changes"} == set(notices[0].body["dead_letters"])
+    assert letter_id not in str(notices)
+
+
 def test_with_another_issuer_only_its_operator_replays_a_dead_letter(closed_page: System, issuer: OtherIssuer) -> None:
     """Neither the key of the page, nor a user's token, nor an operator of the local issuer does."""
     letter_id = dead_letter(closed_page)
