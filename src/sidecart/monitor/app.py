@@ -68,7 +68,7 @@ class LivePage:
             tokens,
             is_closed=not self._has_forms,
         )
-        self._operators = Operators(settings.auth, self._acting(tokens))
+        self._operators = Operators(settings.auth, self._acting(tokens), settings.issuer_keys)
         self._state = RunningState(settings.ports, settings.tokens, settings.hosts)
         self._dead_letters_changed = asyncio.Event()
         self._operator_api = OperatorApi(

@@ -8,6 +8,10 @@ token.
 
 from __future__ import annotations
 
+import json
+from functools import partial
+from pathlib import Path
+
 from starlette.requests import Request
 
 from sidecart.edge.callers import Callers, forbidden
@@ -15,6 +19,7 @@ from sidecart.edge.issuer_keys import IssuerKeys
 from sidecart.edge.rate_limits import CallerLimits
 from sidecart.edge.settings import AuthSettings
 from sidecart.edge.token_verifier import TokenVerifier
+from sidecart.issuer import keys
 from sidecart.launcher.audit import Operator
 
 VIA = "page"
@@ -25,16 +30,18 @@ KEY_HOLDER = "the holder of the page's key"
 class Operators:
     """Finds the operator of each request."""
 
-    def __init__(self, auth: AuthSettings | None, acting: str) -> None:
+    def __init__(self, auth: AuthSettings | None, acting: str, issuer_keys: Path | None = None) -> None:
         """Verify tokens of this issuer, None to verify none.
 
-        `acting` names the operator of a request without a token; empty to require one.
+        `acting` names the operator of a request without a token; empty to require one. The keys of
+        the local issuer are read from `issuer_keys`: the page may not reach the issuer's address.
         """
         self.acting = acting
         self.keys: IssuerKeys | None = None
         self._callers: Callers | None = None
         if auth is not None:
-            self.keys = IssuerKeys(auth.issuer, auth.jwks_url)
+            fetch = None if issuer_keys is None else partial(_public_keys, issuer_keys)
+            self.keys = IssuerKeys(auth.issuer, auth.jwks_url, fetch)
             self._callers = Callers(TokenVerifier(auth, self.keys), CallerLimits(0, 0))
             self.keys.changed = self._callers.forget
 
@@ -46,3 +53,8 @@ class Operators:
         if not caller.is_operator:
             raise forbidden("only an operator may use this part of the page")
         return Operator(caller.name, VIA)
+
+
+def _public_keys(place: Path, _url: str) -> bytes:
+    """Return the public keys of the local issuer, as its address serves them."""
+    return json.dumps(keys.load(place).public()).encode()

@@ -62,3 +62,17 @@ def test_without_an_issuer_the_key_of_the_page_is_enough() -> None:
     found = asyncio.run(Operators(None, KEY_HOLDER).check(Request({"type": "http", "headers": []})))
 
     assert Operator(KEY_HOLDER, "page") == found
+
+
+def test_the_keys_of_the_local_issuer_come_from_its_folder(tmp_path: Path) -> None:
+    """On a cluster the page does not reach the issuer's address."""
+    signed = tokens.token(keys.load(tmp_path), "a@b.example", roles=("operator",))
+    request = Request({"type": "http", "headers": [(b"authorization", f"Bearer {signed}".encode())]})
+    operators = Operators(AuthSettings(tokens.ISSUER, jwks_url="http://127.0.0.1:9/jwks.json"), "page", tmp_path)
+
+    async def run() -> Operator:
+        assert operators.keys is not None
+        await operators.keys._read_once()
+        return await operators.check(request)
+
+    assert Operator("a@b.example", "page") == asyncio.run(run())
