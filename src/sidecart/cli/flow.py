@@ -16,7 +16,7 @@ from sidecart.launcher.record_keys import read_record_keys
 
 @click.command("flow")
 @click.argument("id_", metavar="ID", help="the id of a resource")
-@click.option("--json", "as_json", is_flag=True, help="print one JSON object with `moments` and `records`")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object with `moments`, `records` and `problems`")
 @kubernetes_option
 def command(id_: str, as_json: bool, context: str | None) -> int:
     """Print what happened to one id, from the records of all apps, oldest first.
@@ -34,6 +34,8 @@ def command(id_: str, as_json: bool, context: str | None) -> int:
         for record in found.records:
             fields = ", ".join(f"{name} {value}" for name, value in record.fields.items())
             print(escaped(f"{record.app}: {record.key}  {fields}").replace("\n", " "))
+        for problem in found.problems:
+            print(f"warning: {problem}")
         if not found.moments and not found.records:
             print("nothing is known about this id")
     return 0 if found.moments or found.records else 1

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from sidecart.launcher.dead_letters import DeadLetter, Filter, State, find_dead_letters
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.record_keys import PLACE, RecordKey
-from sidecart.launcher.topics import GATEWAY
+from sidecart.launcher.topics import GATEWAY, service_ids
 
 ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[\d.]*(?:Z|[+-]\d\d:\d\d)")
@@ -51,27 +53,50 @@ class FlowTrace:
     """All that the stores know about an id, in the sequence of time."""
 
     id: str
-    moments: list[Moment]
-    records: list[FoundRecord]
+    moments: list[Moment] = field(default_factory=list)
+    records: list[FoundRecord] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    """Each app that could not be read, with the reason."""
 
 
 def trace_flow(state: State, keys: Sequence[RecordKey], id_: str) -> FlowTrace:
-    """Read the records of an id; raise LaunchError for a malformed id or an unreachable state."""
+    """Read the records of an id; raise LaunchError for a malformed one.
+
+    An app whose state is unreachable is a problem of the answer: the others are still read.
+    """
     if not ID.fullmatch(id_):
         raise LaunchError("an id is a UUID in lower case")
-    records, moments = list[FoundRecord](), list[Moment]()
+    trace = FlowTrace(id_)
     for app, key in [*((each.app, each.key) for each in keys), (GATEWAY, PENDING)]:
-        name = key.replace(PLACE, id_)
-        value, _ = state.load(app, name)
-        if not isinstance(value, dict):
-            continue
-        inner = value.get("state") if "outbox" in value else value
-        records.append(FoundRecord(app, name, dict(_plain(inner))))
-        source = "pending" if key == PENDING else "record"
-        moments += [Moment(at, app, f"{name}: {path}", source) for path, at in _times(inner)]
-        moments += _published(app, value, id_)
-    moments += [_of_letter(each) for each in _letters(state, id_)]
-    return FlowTrace(id_, sorted(moments, key=lambda each: each.at)[:MOMENTS_MAX], records)
+        with _noting(trace):
+            _add_record(state, trace, app, key)
+    for service in service_ids():
+        with _noting(trace):
+            trace.moments.extend(map(_of_letter, _letters(state, service, id_)))
+    trace.moments.sort(key=lambda each: each.at)
+    del trace.moments[MOMENTS_MAX:]
+    return trace
+
+
+@contextmanager
+def _noting(trace: FlowTrace) -> Iterator[None]:
+    try:
+        yield
+    except LaunchError as error:
+        if str(error) not in trace.problems:
+            trace.problems.append(str(error))
+
+
+def _add_record(state: State, trace: FlowTrace, app: str, key: str) -> None:
+    name = key.replace(PLACE, trace.id)
+    value, _ = state.load(app, name)
+    if not isinstance(value, dict):
+        return
+    inner = value.get("state") if "outbox" in value else value
+    trace.records.append(FoundRecord(app, name, dict(_plain(inner))))
+    source = "pending" if key == PENDING else "record"
+    trace.moments.extend(Moment(at, app, f"{name}: {path}", source) for path, at in _times(inner))
+    trace.moments.extend(_published(app, value, trace.id))
 
 
 def _plain(value: Any) -> Iterator[tuple[str, str]]:
@@ -97,13 +122,10 @@ def _published(app: str, record: Mapping[str, Any], id_: str) -> Iterator[Moment
                 yield Moment(entry.get("time") or event.get("time", ""), app, f"published {event['type']}", "outbox")
 
 
-def _letters(state: State, id_: str) -> Iterator[DeadLetter]:
-    """Yield the dead letters whose events name the id."""
-    count = 0
-    for letter in find_dead_letters(state, Filter(settled=True)):
-        if id_ in letter.event and count < LETTERS_MAX:
-            count += 1
-            yield letter
+def _letters(state: State, service: str, id_: str) -> Iterator[DeadLetter]:
+    """Yield the dead letters of a service whose events name the id, the oldest of them."""
+    named = (each for each in find_dead_letters(state, Filter(service=service, settled=True)) if id_ in each.event)
+    return islice(named, LETTERS_MAX)
 
 
 def _of_letter(letter: DeadLetter) -> Moment:

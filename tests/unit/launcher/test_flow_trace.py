@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sidecart.launcher.errors import LaunchError
@@ -62,3 +64,20 @@ def test_a_malformed_id_is_an_error(state: FakeState, id_: str) -> None:
     """An id becomes part of a key."""
     with pytest.raises(LaunchError, match="an id is a UUID"):
         trace_flow(state, KEYS, id_)
+
+
+def test_an_app_that_is_unreachable_hides_no_other(state: FakeState) -> None:
+    """An operator looks for a flow just when something does not run."""
+    load = state.load
+
+    def fail(service: str, key: str) -> tuple[Any, str | None]:
+        if service == "billing":
+            raise LaunchError("the state of billing is unreachable")
+        return load(service, key)
+
+    state.load = fail  # type: ignore[method-assign]  # one app is down
+    found = trace_flow(state, KEYS, ID)
+
+    assert ["the state of billing is unreachable"] == found.problems
+    assert {"order", GATEWAY} == {each.app for each in found.records}
+    assert "notification" in {each.app for each in found.moments}

@@ -101,7 +101,7 @@ export function day(time) {
 async function search() {
   const id = find("search", "input").value.trim();
   const answer = await fetched(`/operator/flows/${encodeURIComponent(id)}`);
-  const found = answer.ok ? answer.body : { trace: { moments: [], records: [] }, seen: [] };
+  const found = answer.ok ? answer.body : { trace: { moments: [], records: [], problems: [] }, seen: [] };
   find("search", "output").textContent = answer.ok
     ? `${found.trace.records.length} records, ${found.seen.length} events seen by this page`
     : answer.message;
@@ -109,6 +109,7 @@ async function search() {
   const moments = [...found.trace.moments, ...seen].sort((one, other) => (one.at < other.at ? -1 : 1));
   const rows = moments.map((each) => [make("time", { datetime: each.at }, each.at), each.app, each.what, each.source]);
   find("trace", ".moments").replaceChildren(
+    ...found.trace.problems.map((each) => make("p", { class: "bad" }, each)),
     rows.length ? table("The flow over time", ["Time", "App", "What", "Source"], rows) : nothing(answer.ok ? "Nothing is known about this id." : ""),
   );
   find("trace", ".list").replaceChildren(
