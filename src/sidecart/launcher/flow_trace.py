@@ -101,11 +101,11 @@ def _add_record(state: State, trace: FlowTrace, app: str, key: str) -> None:
 
 def _plain(value: Any) -> Iterator[tuple[str, str]]:
     """Yield the plain fields; nested values and events may be large."""
-    for name, field in value.items() if isinstance(value, dict) else ():
-        if isinstance(field, str | int | float | bool):
-            yield name, str(field)[:VALUE_CHARACTERS_MAX]
-        elif name == "commands" and isinstance(field, list):
-            yield name, ", ".join(f"{each.get('topic')} {each.get('outcome')}" for each in field)
+    for name, content in value.items() if isinstance(value, dict) else ():
+        if isinstance(content, str | int | float | bool):
+            yield name, str(content)[:VALUE_CHARACTERS_MAX]
+        elif name == "commands" and isinstance(content, list):
+            yield name, ", ".join(f"{each.get('topic')} {each.get('outcome')}" for each in content)
 
 
 def _times(value: Any) -> Iterator[tuple[str, str]]:
