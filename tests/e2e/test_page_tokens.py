@@ -14,7 +14,9 @@ import pytest
 from gateway.app import SHOP
 from sidecart.edge.callers import OPERATOR
 from sidecart.issuer import keys, tokens
+from sidecart.launcher.dead_letters import Filter, find_dead_letters
 from sidecart.launcher.lifecycle.system import System
+from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.topology import sidecar_of
 from sidecart.monitor.gateway_proxy import NO_TOKENS
 from sidecart.monitor.page import NO_FORMS
@@ -60,7 +62,7 @@ def send(shop: System, path: str, body: object = None, **headers: str) -> httpx.
 
 
 def dead_letter(shop: System) -> str:
-    """Make the Order Service store a dead letter; return its id on the page."""
+    """Make the Order Service store a dead letter; return its id once the page counts it."""
     order_id = str(uuid.uuid4())
     event = {
         "specversion": "1.0",
@@ -73,11 +75,14 @@ def dead_letter(shop: System) -> str:
         "data": {"order_id": order_id, "user_id": order_id, "payment_id": order_id},
     }
 
-    def found(notices: list[Notice]) -> list[str]:
-        listed = [each.body for each in notices if each.kind == "dead_letters"]
-        return [each["id"] for each in (listed[-1]["newest"] if listed else []) if order_id in each["event"]]
+    def total(notices: list[Notice]) -> int:
+        found = [each.body["dead_letters"] if each.kind == "snapshot" else each.body for each in notices]
+        listed = [each for each in found if "total" in each]
+        return int(listed[-1]["total"]) if listed else 0
 
+    state, chosen = RunningState(shop.ports, shop.tokens), Filter((order_id,))
     with LiveClient(shop.monitor_url) as live_client:
+        before = total(live_client.until(lambda notices: bool(notices), "the snapshot"))
         httpx.post(
             f"http://127.0.0.1:{shop.sidecars.port('billing')}/v1.0/publish/pubsub/OrderPaymentCreated",
             content=json.dumps(event),
@@ -87,7 +92,8 @@ def dead_letter(shop: System) -> str:
             },
             trust_env=False,
         ).raise_for_status()
-        return found(live_client.until(lambda notices: bool(found(notices)), "the dead letter"))[0]
+        live_client.until(lambda notices: total(notices) > before, "the dead letter")
+    return next(find_dead_letters(state, chosen)).id
 
 
 def test_the_page_acts_for_the_caller_whom_a_form_names(acting_page: System) -> None:
@@ -151,6 +157,24 @@ def test_no_call_is_forwarded_with_another_issuer(closed_page: System, issuer: O
 
     assert [(403, NO_TOKENS)] * 3 == [(answer.status_code, answer.json()["detail"]) for answer in answers]
     assert 201 == direct.status_code
+
+
+def test_with_another_issuer_only_its_operator_sees_a_dead_letter(closed_page: System, issuer: OtherIssuer) -> None:
+    """The key of the page shows the number of dead letters, and no event."""
+    letter_id = dead_letter(closed_page)
+    path, boss = "/operator/dead-letters", issuer.bearer("boss@example.com", roles=(OPERATOR,))
+    with admitted(closed_page.monitor_url) as client:
+        refused = [client.get(path, headers=each).status_code for each in ({}, issuer.bearer("ann@example.com"))]
+        shown = client.get(path, headers=boss)
+        named = client.get("/operator/me", headers=boss).json()
+    with LiveClient(closed_page.monitor_url) as viewer:
+        notices = viewer.until(lambda notices: bool(notices), "the snapshot")
+
+    assert [401, 403] == refused
+    assert letter_id in {each["id"] for each in shown.json()["newest"]}
+    assert {"who": "boss@example.com", "via": "page"} == named
+    assert {"total", "changes"} == set(notices[0].body["dead_letters"])
+    assert letter_id not in str(notices)
 
 
 def test_with_another_issuer_only_its_operator_replays_a_dead_letter(closed_page: System, issuer: OtherIssuer) -> None:

@@ -85,6 +85,7 @@ def elsewhere() -> dict[str, list[str]]:
             test_running_shops.SEVERAL,
             test_running_shops.OTHER_ISSUER,
             test_running_shops.NO_TOKENS,
+            test_running_shops.FLOW,
             test_running_shops.CATCHER,
             test_running_shops.REAL_MAIL,
         ],

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecart.cli.reconcile import Gateways
+from sidecart.launcher.gateways import Gateways
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.topics import GATEWAY, service_ids

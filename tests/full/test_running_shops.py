@@ -40,6 +40,8 @@ RUNNING = {
     "./sidecart dead-letters replay --topic EmailRequested --dry-run": r"^0 dead letters",
     "./sidecart dead-letters replay --topic EmailRequested": r"^0 dead letters",
     './sidecart dead-letters discard --reason "no such user"': r"^0 dead letters",
+    "./sidecart dead-letters groups": r"^0 groups, 0 dead letters$",
+    "./sidecart audit-trail": r"",  # no operator has acted
     "./sidecart reconcile --dry-run": r"^\d+ unfinished$",
     "./sidecart reconcile": r"^0 stuck$",
     "./sidecart token ann@example.com": TOKEN,
@@ -48,6 +50,8 @@ RUNNING = {
     "./sidecart rotate-key-secret": r"^the rotation has begun and ends at ",
 }
 """Each command for a running shop, and what its output contains."""
+FLOW_ID = "019bc104-dd14-7cc5-8058-a566ee2e7ad6"
+FLOW = f"./sidecart flow {FLOW_ID}"
 CATCHER = ".venv/bin/python -m sidecart.launcher.servers.mailcatcher --smtp-port 1025 --http-port 8025"
 REAL_MAIL = "SMTP_URL=smtp://localhost:1025 MAIL_FROM=shop@example.com ./sidecart run"
 
@@ -131,12 +135,12 @@ def test_a_start_of_the_documentation_works(tmp_path: Path, command: str) -> Non
     """The shop registers a user."""
     with running(tmp_path, documented(command)) as shop:
         body = {"email": "ann@example.com", "name": "Ann"}
-        assert (
-            201
-            == httpx.post(
-                f"{shop.url}/user/register", json=body, trust_env=False, auth=acting(shop.issuer_folder)
-            ).status_code
-        )
+        answer = httpx.post(f"{shop.url}/user/register", json=body, trust_env=False, auth=acting(shop.issuer_folder))
+        assert 201 == answer.status_code, answer.text
+        known = documented(FLOW).replace(FLOW_ID, answer.json()["user_id"])
+        found, unknown = shop.run("bash", "-c", known), shop.run("bash", "-c", FLOW)
+        assert (0, 1) == (found.returncode, unknown.returncode), (found, unknown)
+        assert re.search(r"^user: user:\S+  user_id", found.stdout, re.MULTILINE), found
 
 
 def test_a_shop_accepts_the_tokens_of_another_issuer_only(tmp_path: Path) -> None:

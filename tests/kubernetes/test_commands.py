@@ -130,6 +130,9 @@ def test_dead_letters_are_listed_replayed_and_discarded(letter: DeadLetter) -> N
     shown = run(f"./sidecart dead-letters show {letter.id}{ON}")
     assert f"reason       {letter.reason}" in shown.stdout
 
+    grouped = run(f"./sidecart dead-letters groups{ON}")
+    assert letter.cause.id in grouped.stdout, grouped
+
     replayed = run(f"./sidecart dead-letters replay {letter.id}{ON}")
     assert letter.id in replayed.stdout
     assert "replayed" in replayed.stdout or "failed again" in replayed.stdout
@@ -138,6 +141,9 @@ def test_dead_letters_are_listed_replayed_and_discarded(letter: DeadLetter) -> N
     discarded = run(f"./sidecart dead-letters discard {letter.id}{ON}")
     assert discarded.stdout.startswith("discarded "), discarded
     assert letter.id not in run(DEAD_LETTERS).stdout
+    audited = [json.loads(line) for line in run(f"./sidecart audit-trail --json --limit 2{ON}").stdout.splitlines()]
+    assert ["discard", "replay"] == [each["action"] for each in audited]
+    assert [letter.id] * 2 == [each["target"] for each in audited]
 
 
 def test_the_doctor_finds_nothing(shop: KubernetesShop) -> None:

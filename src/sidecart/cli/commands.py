@@ -70,6 +70,8 @@ TOOLKIT: Mapping[str, CommandReference] = {
     "dead-letters": CommandReference(
         "sidecart.cli.dead_letter_commands:command", "manage the events that a service could not process"
     ),
+    "audit-trail": CommandReference("sidecart.cli.audit_trail:command", "show who replayed, discarded or erased what"),
+    "flow": CommandReference("sidecart.cli.flow:command", "show what happened to one id, from the records of all apps"),
     "reconcile": CommandReference(
         "sidecart.cli.reconcile:command", "list the unfinished accepted requests and repeat their commands"
     ),

@@ -2,72 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence, Set
 
 import click
 
 from sidecart.launcher import runfile
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.topics import GATEWAY
-from sidecart.launcher.topology import app_of
+from sidecart.launcher.gateways import Gateways, gateways_of
+from sidecart.launcher.unfinished import Unfinished
 
-CALL_SECONDS_MAX = 120.0  # a gateway checks about a thousand flows in some seconds
 LOOK_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Unfinished:
-    """One accepted request, as reported by a gateway."""
-
-    kind: str
-    id: str
-    at: str
-    attempts: int
-
-    def line(self) -> str:
-        """Format the request as one line of output."""
-        times = "not repeated yet" if self.attempts == 0 else f"repeated {self.attempts} times"
-        return f"{self.kind:6} {self.id}  accepted {self.at}  {times}"
-
-    def as_json(self, state: str) -> str:
-        """Format the request and its state as one JSON object."""
-        return json.dumps({**asdict(self), "state": state})
-
-
-@dataclass(frozen=True, slots=True)
-class Gateways:
-    """The gateways of a running system."""
-
-    ports: Mapping[str, int]
-    tokens: Mapping[str, str]
-
-    def unfinished(self) -> list[Unfinished]:
-        """Return the flows that no gateway has seen to end, oldest first."""
-        return self._all("GET")
-
-    def reconcile(self) -> list[Unfinished]:
-        """Make each gateway check its flows and repeat commands; return the unfinished flows."""
-        return self._all("POST")
-
-    def _all(self, method: str) -> list[Unfinished]:
-        found = {flow.id: flow for name in self.ports for flow in self._ask(name, method)}
-        return sorted(found.values(), key=lambda flow: flow.at)
-
-    def _ask(self, name: str, method: str) -> list[Unfinished]:
-        url, headers = f"http://127.0.0.1:{self.ports[name]}/reconcile", {"dapr-api-token": self.tokens[name]}
-        request = urllib.request.Request(url, method=method, headers=headers)
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(request, timeout=CALL_SECONDS_MAX) as answer:
-                return [Unfinished(**flow) for flow in json.load(answer)["flows"]]
-        except (urllib.error.URLError, OSError, ValueError) as error:
-            raise LaunchError(f"{name} at port {self.ports[name]} does not answer: {error}") from error
 
 
 @click.command("reconcile")
@@ -112,8 +58,7 @@ def running() -> Gateways:
     system = runfile.read()
     if system is None or not system.ready:
         raise LaunchError("no system is running: start one with make run")
-    ports = {name: system.ports[name] for name in system.processes if app_of(name) == GATEWAY and name in system.ports}
-    return Gateways(ports, system.tokens)
+    return gateways_of(system)
 
 
 def _left_after(seconds: float, gateways: Gateways, ids: Set[str]) -> list[Unfinished]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import click
 
 from sidecart.cli.arguments import kubernetes_option
+from sidecart.cli.status_progress import progress
 from sidecart.launcher import runfile
 from sidecart.launcher.local_http import get
 from sidecart.launcher.servers.registry import BROKERS, STORES
@@ -39,8 +40,9 @@ class Process:
     "as_json",
     is_flag=True,
     help="print one JSON object: `state` (stopped, starting or running), the addresses and servers, and `processes` "
-    "with `name`, `pid`, `port`, `metrics_port` and `state`, and `warnings` about the servers; on a cluster "
-    "`workloads` with their `pods`, what the `gateway` says, and the `waiting` events",
+    "with `name`, `pid`, `port`, `metrics_port` and `state`. `warnings` are about the servers. `progress` has the lag "
+    "of `consumers`, the events that are `kept`, `trimmed_at`, and the `stuck` flows. On a cluster: `workloads` with "
+    "their `pods`, what the `gateway` says, and the `waiting` events",
 )
 @kubernetes_option
 def command(as_json: bool, context: str | None) -> int:
@@ -72,6 +74,8 @@ def _print_table(system: runfile.RunFile, processes: Sequence[Process]) -> None:
         print(f"{each.name:24} {each.pid:8} {each.port or '':>6}  {each.state}")
     metrics = [f"{each.name} {LOOPBACK}:{each.metrics_port}" for each in processes if each.metrics_port is not None]
     print(f"\nmetrics (/metrics): {', '.join(metrics)}")
+    for line in progress(system).lines():
+        print(line)
     for warning in _warnings(system):
         print(f"warning: {warning}")
 
@@ -98,6 +102,7 @@ def _as_json(system: runfile.RunFile | None, processes: Sequence[Process]) -> st
             "monitor_url": system.monitor_url or None,
             "processes": [asdict(each) for each in processes],
             "warnings": _warnings(system),
+            "progress": progress(system).as_object() if system.ready else None,
         }
     )
 

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
 from sidecart.chassis import settings as common
-from sidecart.chassis.events import timestamp
+from sidecart.chassis.events import now, timestamp
 from sidecart.chassis.server.inbound import InboundApp, PublicGate, SidecarAuth, Subscription
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.serve import run
@@ -115,14 +115,14 @@ def _add_health_routes(app: FastAPI) -> None:
 def _add_reconcile_routes(app: FastAPI) -> None:
     """Add the routes of `sidecart reconcile`.
 
-    GET lists the accepted commands whose flows have not ended. POST checks them now and repeats
-    their commands.
+    GET lists the accepted commands whose flows have not ended, or, with `older_than`, those that
+    were accepted more than so many seconds ago. POST checks them now and repeats their commands.
     """
 
     @app.get(RECONCILE, include_in_schema=False)
-    async def unfinished(request: Request) -> Response:
+    async def unfinished(request: Request, older_than: float = 0.0) -> Response:
         wiring: Wiring = request.app.state.wiring
-        return _flows(wiring.journal.flows())
+        return _flows([flow for flow in wiring.journal.flows() if (now() - flow.at).total_seconds() >= older_than])
 
     @app.post(RECONCILE, include_in_schema=False)
     async def reconcile(request: Request) -> Response:

@@ -42,6 +42,11 @@ class Caller:
     scopes: frozenset[str] = frozenset()
 
     @property
+    def name(self) -> str:
+        """The name in the audit trail: the verified address, or the id without one."""
+        return self.address or self.id
+
+    @property
     def is_operator(self) -> bool:
         """Whether this caller may read everything."""
         return OPERATOR in self.roles

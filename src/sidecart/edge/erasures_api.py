@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
 from fastapi import Request, Response
 
+from sidecart.chassis.audit_trail import AuditTrail
 from sidecart.chassis.errors import SidecarUnavailable
 from sidecart.chassis.events import now
 from sidecart.chassis.sidecar import HttpSidecar
 from sidecart.edge.callers import Caller, Callers, forbidden
 from sidecart.edge.command import Command, Deadline, build_command
 from sidecart.edge.commands_api import RETRY_AFTER_SECONDS, Responses
+from sidecart.edge.erasure_audit import audited
 from sidecart.edge.held_requests import CommandDispatcher
 from sidecart.edge.known_resources import KnownResources
 from sidecart.edge.pending_commands import NotRecorded, PendingCommands
@@ -23,6 +26,8 @@ from sidecart.edge.problems import Problem, not_found, unavailable
 from sidecart.edge.queries_api import is_uuid
 
 ASK_SECONDS_MAX = 2.0
+UNKNOWN = "unknown (AUTH=off)"
+"""The sender of a request without a token, in the audit trail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +40,20 @@ class ErasuresApi:
     known: KnownResources
     callers: Callers | None
     """None: every caller may erase any person (AUTH=off)."""
+    audit: AuditTrail
+    """It gets an entry of each erasure that the person did not request."""
 
     async def handle(self, declared: ErasureDeclaration, request: Request) -> Response:
         """Erase a person: 200 once the reply has arrived, 202 when pending, or a problem."""
         person = str(request.path_params[declared.resource])
         if self.callers is None:
-            return await self._handle(declared, request, person)
+            return await self._handle(declared, request, person, UNKNOWN)
         caller = await self.callers.of(request)
         require_own(caller, declared.resource, person)
         with self.callers.limits.hold(caller.id):
-            return await self._handle(declared, request, person)
+            return await self._handle(declared, request, person, "" if caller.id == person else caller.name)
 
-    async def _handle(self, declared: ErasureDeclaration, request: Request, person: str) -> Response:
+    async def _handle(self, declared: ErasureDeclaration, request: Request, person: str, operator: str) -> Response:
         preferred = preference(request.headers.getlist("prefer")) if "prefer" in request.headers else DEFAULT
         deadline, path = Deadline(preferred.wait_seconds), request.url.path
         if not is_uuid(person):
@@ -59,6 +66,12 @@ class ErasuresApi:
         headers = {"Location": path}
         if preferred.applied:
             headers["Preference-Applied"] = preferred.applied
+        erase = partial(self._dispatch, declared, person, command, deadline, headers)
+        return await (audited(self.audit, operator, f"{declared.resource} {person}", erase) if operator else erase())
+
+    async def _dispatch(
+        self, declared: ErasureDeclaration, person: str, command: Command, deadline: Deadline, headers: dict[str, str]
+    ) -> Response:
         try:
             reply = await self.dispatcher.dispatch(command, deadline, declared.flow)
         except NotRecorded as fault:

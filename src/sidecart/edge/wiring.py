@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
+from sidecart.chassis.audit_trail import AuditTrail
 from sidecart.chassis.events import now
 from sidecart.chassis.server.inbound import Handler, InboundApp
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
@@ -90,7 +91,7 @@ class Wiring:
         return cls(
             commands_api=CommandsApi(application, dispatcher, responses, known, sidecar.store, secrets, callers),
             queries_api=QueriesApi(sidecar, pending_commands, reconciler, flows, application.command_paths, callers),
-            erasures_api=ErasuresApi(sidecar, dispatcher, responses, known, callers),
+            erasures_api=ErasuresApi(sidecar, dispatcher, responses, known, callers, AuditTrail(sidecar, now)),
             exports_api=ExportsApi(sidecar, callers),
             readiness=Readiness(
                 sidecar, probe, pending_commands, journal, publish_watch, secrets, keys, shutdown, application.services

@@ -15,11 +15,16 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 from sidecart.chassis.telemetry.traceparent import version_00
+from sidecart.launcher.causes import Cause, cause_of
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.topic_scopes import publisher_of
 from sidecart.launcher.topics import TOPIC_LIST, service_ids
 
 OPEN = ("open", "replaying")
+ERASED = "erased"
+"""The final status after an erasure: the event is gone (src/sidecart/chassis/dead_letters.py)."""
+LOADED_MAX = 20
+"""Dead letters in one read: each may have 1 MiB."""
 REPLACED = "\ufffd"
 """An earlier version wrote this character in place of invalid UTF-8."""
 ADDED = ("topic", "pubsubname", "traceid", "traceparent", "tracestate", "expiration")
@@ -30,16 +35,22 @@ Outcome = Literal["replayed", "failed again", "discarded", "conflict"]
 
 
 class State(Protocol):
-    """Access to dead letters.
+    """Access to the state of all apps.
 
-    Each call raises LaunchError if the service's state is unreachable.
+    Each call raises LaunchError if the app's state is unreachable.
     """
 
     def load(self, service: str, key: str) -> tuple[Any, str | None]:
-        """Return the decoded value of a service's key and its ETag, or None and None."""
+        """Return the decoded value of an app's key and its ETag, or None and None."""
 
-    def save(self, service: str, key: str, value: Any, etag: str) -> bool:
-        """Write a value if the ETag is current; return whether it was."""
+    def load_many(self, service: str, keys: Sequence[str]) -> list[Any]:
+        """Return the decoded value of each key, None for an absent one."""
+
+    def save(self, service: str, key: str, value: Any, etag: str | None) -> bool:
+        """Write a value if the ETag is current, or, with None, if the key is free.
+
+        Return whether it was.
+        """
 
     def publish(self, app_id: str, topic: str, event: bytes, traceparent: str) -> None:
         """Publish a complete CloudEvent through the sidecar of an app."""
@@ -71,6 +82,11 @@ class DeadLetter:
         return f"dead:{self.id}"
 
     @property
+    def cause(self) -> Cause:
+        """The cause, which other dead letters share."""
+        return cause_of(self.service, self.topic, self.reason)
+
+    @property
     def is_open(self) -> bool:
         """Whether it still needs a replay or a discard."""
         return self.status in OPEN
@@ -89,7 +105,13 @@ class Filter:
     since: str | None = None
     """The earliest time, or a prefix of one: 2026-01-15 or 2026-01-15T09:30."""
     settled: bool = False
-    """Whether to include replayed and discarded dead letters."""
+    """Whether to include replayed, discarded and erased dead letters."""
+    group: str | None = None
+    """The id of a group (src/sidecart/launcher/causes.py)."""
+
+    def may_be(self, letter_id: str) -> bool:
+        """Whether this filter selects dead letters with this id."""
+        return not self.ids or letter_id.startswith(self.ids)
 
     def matches(self, letter: DeadLetter) -> bool:
         """Whether this filter selects a dead letter."""
@@ -98,15 +120,23 @@ class Filter:
             and self.topic in (None, letter.topic)
             and (self.reason is None or self.reason.casefold() in letter.reason.casefold())
             and (self.since is None or letter.time >= self.since)
-            and (not self.ids or letter.id.startswith(self.ids))
+            and self.may_be(letter.id)
+            and self.group in (None, letter.cause.id)
         )
 
 
 def find_dead_letters(state: State, selection: Filter = Filter()) -> Iterator[DeadLetter]:
-    """Yield the selected dead letters by service, oldest first."""
+    """Yield the selected dead letters by service, oldest first, LOADED_MAX in one read."""
     for service in (selection.service,) if selection.service else service_ids():
-        for letter_id in _ids(state, service):
-            record, _ = state.load(service, f"dead:{letter_id}")
+        ids = [each for each in _ids(state, service) if selection.may_be(each)]
+        yield from load_dead_letters(state, service, ids, selection)
+
+
+def load_dead_letters(state: State, service: str, ids: Sequence[str], selection: Filter) -> Iterator[DeadLetter]:
+    """Yield the dead letters of a service with these ids that a filter selects."""
+    for start in range(0, len(ids), LOADED_MAX):
+        some = ids[start : start + LOADED_MAX]
+        for letter_id, record in zip(some, state.load_many(service, [f"dead:{each}" for each in some]), strict=True):
             if record is not None and selection.matches(letter := _letter(letter_id, service, record)):
                 yield letter
 

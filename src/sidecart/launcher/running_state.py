@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +15,7 @@ from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.topology import sidecar_of
 
 SECONDS_MAX = 10.0
+BULK_PARALLELISM = 10
 
 
 class RunningState:
@@ -38,13 +39,28 @@ class RunningState:
             raise self._unreadable(service, f"{status} {body.decode(errors='replace')[:200]}")
         return (json.loads(body), etag) if body else (None, None)
 
-    def save(self, service: str, key: str, value: Any, etag: str) -> bool:
-        """Write one key; return whether the ETag was current.
+    def load_many(self, service: str, keys: Sequence[str]) -> list[Any]:
+        """Read many keys in one call."""
+        request = json.dumps({"keys": list(keys), "parallelism": BULK_PARALLELISM}).encode()
+        status, body, _ = self._call(service, "/v1.0/state/statestore/bulk", request) if keys else (200, b"[]", None)
+        if status not in (200, 204):
+            raise self._unreadable(service, f"{status} {body.decode(errors='replace')[:200]}")
+        found = {}
+        for each in json.loads(body or b"[]"):
+            if each.get("error"):
+                raise self._unreadable(service, f"{each['key']}: {each['error']}")
+            found[each["key"]] = each.get("data")
+        return [found.get(key) for key in keys]
+
+    def save(self, service: str, key: str, value: Any, etag: str | None) -> bool:
+        """Write one key; return whether the ETag was current, or, with None, the key was free.
 
         A conflict and a refused write have the same response, so a second read tells them apart
         (ADR 37).
         """
-        write = {"key": key, "value": value, "etag": etag, "options": {"concurrency": "first-write"}}
+        write = {"key": key, "value": value, "options": {"concurrency": "first-write"}}
+        if etag is not None:
+            write["etag"] = etag
         status, body, _ = self._call(service, "/v1.0/state/statestore", json.dumps([write]).encode())
         if status in (200, 201, 204):
             return True
@@ -81,4 +97,4 @@ class RunningState:
             raise self._unreadable(service, str(error)) from error
 
     def _unreadable(self, service: str, why: str) -> LaunchError:
-        return LaunchError(f"the dead letters of {service} are unreachable ({why}): see ./sidecart status")
+        return LaunchError(f"the state of {service} is unreachable ({why}): see ./sidecart status")

@@ -11,30 +11,29 @@ import httpx
 import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from sidecart.chassis.server.serve import background
 from sidecart.chassis.server.shutdown import ShutdownSignal
-from sidecart.edge.problems import Problem
-from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.servers.brokers import BROKERS
-from sidecart.launcher.topics import app_ids, service_ids
-from sidecart.monitor.dead_letters import ACTIONS, act
+from sidecart.launcher.topics import app_ids
 from sidecart.monitor.description import Description
-from sidecart.monitor.gateway_proxy import GatewayProxy, gateway_client, now_ms, problem
+from sidecart.monitor.gateway_proxy import GatewayProxy, gateway_client, now_ms
 from sidecart.monitor.health import HealthPoll
+from sidecart.monitor.lag import LagPoll
 from sidecart.monitor.live import Live
 from sidecart.monitor.mails import Mails
-from sidecart.monitor.operators import Operators
+from sidecart.monitor.operator_api import OperatorApi
+from sidecart.monitor.operators import KEY_HOLDER, Operators
 from sidecart.monitor.origin_check import OriginCheck
 from sidecart.monitor.page import page
 from sidecart.monitor.page_key import PageKey
 from sidecart.monitor.page_state import PageState
-from sidecart.monitor.page_tokens import PageTokens
+from sidecart.monitor.page_tokens import ADDRESS, PageTokens
 from sidecart.monitor.settings import Settings
 from sidecart.monitor.watch import Watch, poll_health, read_dead_letters
 
@@ -57,19 +56,29 @@ class LivePage:
         self._description = description
         self._shutdown = shutdown
         self._live = Live(lambda: self._page_state.snapshot())
-        about = {name: getattr(settings, name) for name in ("broker", "store", "gateway_url", "mail_url")}
-        self._page_state = PageState(about, description, self._live.notify, now_ms, settings.currency)
         tokens = None if settings.issuer_keys is None else PageTokens(settings.issuer_keys)
         self._has_forms = settings.auth is None or tokens is not None
+        about = {name: getattr(settings, name) for name in ("broker", "store", "gateway_url", "mail_url")}
+        self._page_state = PageState(
+            about, description, self._live.notify, now_ms, settings.currency, is_open=self._has_forms
+        )
         self._gateway = GatewayProxy(
             lambda: gateway_client(settings.gateway_url),
             self._page_state.add_request,
             tokens,
             is_closed=not self._has_forms,
         )
-        self._operators = Operators(None if self._has_forms else settings.auth)
+        self._operators = Operators(settings.auth, self._acting(tokens), settings.issuer_keys)
         self._state = RunningState(settings.ports, settings.tokens, settings.hosts)
         self._dead_letters_changed = asyncio.Event()
+        self._operator_api = OperatorApi(
+            self._operators,
+            self._state,
+            self._page_state,
+            description.records,
+            LagPoll(settings),
+            self._dead_letters_changed.set,
+        )
         self._mails = Mails(settings.mail_url, self._page_state.add_mails)
 
     def routes(self) -> list[Route | Mount]:
@@ -79,7 +88,7 @@ class LivePage:
             Route("/healthz", self._healthz),
             Route("/page", self._page),
             Route("/live", self._stream),
-            Route("/dead-letters/{service}/{letter_id}/{action}", self._act_on_dead_letter, methods=["POST"]),
+            *self._operator_api.routes(),
             self._gateway.route(),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
@@ -94,6 +103,7 @@ class LivePage:
                 await stack.enter_async_context(background(self._operators.keys.keep_current()))
             await stack.enter_async_context(background(self._watch().run()))
             yield
+            await self._operator_api.group_run.close()
 
     def _watch(self) -> Watch:
         settings = self._settings
@@ -120,6 +130,12 @@ class LivePage:
             self._live.reset,
         )
 
+    def _acting(self, tokens: PageTokens | None) -> str:
+        """Return who acts in requests without a token; empty if each request needs one."""
+        if self._settings.auth is None:
+            return KEY_HOLDER
+        return "" if tokens is None else ADDRESS
+
     async def _close(self) -> None:
         await self._shutdown.wait()
         self._live.close()
@@ -145,19 +161,3 @@ class LivePage:
             return Response(media_type="text/event-stream", headers={"cache-control": "no-store"})
         events = self._live.stream(last_id)
         return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
-
-    async def _act_on_dead_letter(self, request: Request) -> Response:
-        """Replay or discard a dead letter."""
-        where = request.path_params
-        if where["action"] not in ACTIONS or where["service"] not in service_ids():
-            return problem(404, "a dead letter of a service can be replayed or discarded")
-        try:
-            await self._operators.check(request)
-            outcome = await asyncio.to_thread(act, self._state, where["service"], where["letter_id"], where["action"])
-        except LaunchError as error:
-            return problem(409, str(error))
-        except Problem as refusal:
-            return refusal.response()
-        finally:
-            self._dead_letters_changed.set()
-        return JSONResponse({"outcome": outcome})

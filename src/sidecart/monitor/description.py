@@ -14,6 +14,7 @@ from typing import Any, cast
 import msgspec
 
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.record_keys import RecordKey, record_problems
 from sidecart.launcher.topics import Topic
 from sidecart.monitor.flow import Tone
 from sidecart.monitor.templates import fields_of
@@ -152,6 +153,7 @@ class Description(_Entry, frozen=True):
     resources: Mapping[str, ResourceEntry] = {}
     panels: list[PanelEntry] = []
     mail: MailEntry | None = None
+    records: list[RecordKey] = []
 
 
 def read(folder: Path, apps: Iterable[str], topics: Mapping[str, Topic]) -> Description:
@@ -189,6 +191,7 @@ def _problems(found: Description, apps: set[str], topics: Mapping[str, Topic]) -
     for app_id in found.titles:
         if app_id not in apps:
             yield f"titles.{app_id}: dapr.yaml has no such app"
+    yield from record_problems(found.records, apps)
     for place, topic in _topics_named(found):
         if topic not in topics:
             yield f"{place}: contracts/topics.json has no topic {topic}"

@@ -12,7 +12,9 @@ from sidecart.monitor.description import Description
 from sidecart.monitor.event import Event
 from sidecart.monitor.flow import Call, Change
 from sidecart.monitor.flows import Flows
+from sidecart.monitor.group_run import Progress
 from sidecart.monitor.health import Health
+from sidecart.monitor.history import History, SeenEvent
 from sidecart.monitor.resources import Resource, Resources
 
 MAILS_SHOWN = 50
@@ -32,7 +34,10 @@ class PageState:
         notify: Notify,
         now_ms: Callable[[], float],
         currency: Currency = DEFAULT,
+        *,
+        is_open: bool = True,
     ) -> None:
+        """Without `is_open`, notices do not show dead letters: only operators may read them."""
         self._about = about
         self._notify = notify
         self._now_ms = now_ms
@@ -40,7 +45,11 @@ class PageState:
         self._flows = Flows(description, self._resources, currency)
         self._mails: deque[Mapping[str, Any]] = deque(maxlen=MAILS_SHOWN)
         self._health: Sequence[Health] = ()
-        self._dead_letters: DeadLetterSummary | str = DeadLetterSummary(0, [])
+        self._dead_letters: DeadLetterSummary | str = DeadLetterSummary(0, [], [])
+        self._is_open = is_open
+        self._changes = 0
+        self._group_run: Progress | None = None
+        self._history = History()
         self._tap: Mapping[str, str] = {"state": OFF, "why": ""}
 
     def snapshot(self) -> Mapping[str, Any]:
@@ -51,12 +60,23 @@ class PageState:
             "resources": self._resources.all(),
             "mails": list(self._mails),
             "health": self._health,
-            "dead_letters": self._dead_letters,
+            "dead_letters": self._shown_dead_letters(),
+            "group_run": self._group_run,
             "tap": self._tap,
         }
 
+    @property
+    def dead_letters(self) -> DeadLetterSummary | str:
+        """The newest summary, or the reason why there is none."""
+        return self._dead_letters
+
+    def history_of(self, id_: str) -> list[SeenEvent]:
+        """Return the events of an id that the tap has seen."""
+        return self._history.of(id_)
+
     def add_event(self, event: Event) -> None:
         """Add an event from the broker."""
+        self._history.add(event)
         self._notify_resource(self._resources.of_event(event))
         self._notify_changes(self._flows.add_event(event, self._now_ms()))
 
@@ -83,7 +103,13 @@ class PageState:
         """Store the dead letters; a string is the reason why they could not be read."""
         if dead_letters != self._dead_letters:
             self._dead_letters = dead_letters
-            self._notify("dead_letters", dead_letters)
+            self._changes += 1
+            self._notify("dead_letters", self._shown_dead_letters())
+
+    def set_group_run(self, progress: Progress) -> None:
+        """Store the progress of the replay or discard of a group."""
+        self._group_run = progress
+        self._notify("group_run", progress)
 
     def set_tap(self, state: str, why: str = "") -> None:
         """Store the state of the tap."""
@@ -91,6 +117,12 @@ class PageState:
         if tap != self._tap:
             self._tap = tap
             self._notify("tap", tap)
+
+    def _shown_dead_letters(self) -> DeadLetterSummary | str | Mapping[str, int]:
+        """Return what every viewer may see; `changes` tells an operator to read again."""
+        if self._is_open or isinstance(self._dead_letters, str):
+            return self._dead_letters
+        return {"total": self._dead_letters.total, "changes": self._changes}
 
     def _notify_changes(self, changes: Iterable[Change]) -> None:
         for change in changes:

@@ -1,12 +1,16 @@
 """`sidecart dead-letters` lists, shows, replays and discards the dead letters of all services."""
 
 import json
+import os
+import pwd
 from typing import Any
 
 import pytest
 
-from sidecart.cli import dead_letter_commands as module
+from sidecart.cli import dead_letter_commands as commands
+from sidecart.cli import running as module
 from sidecart.cli.__main__ import main
+from sidecart.launcher.errors import LaunchError
 from tests.unit.launcher.test_dead_letters import FakeState
 
 FIRST, SECOND, THIRD = (f"{number}0000000-0000-4000-8000-000000000000" for number in (1, 2, 3))
@@ -25,7 +29,7 @@ def state(monkeypatch: pytest.MonkeyPatch) -> FakeState:
     fake.put("order", "dead-index:0", {"ids": [FIRST]})
     time = "2026-01-01T00:00:00.000Z"
     fake.put("order", f"dead:{FIRST}", {"topic": "OrderPaid", "reason": "never placed", "time": time, "event": EVENT})
-    monkeypatch.setattr(module, "_running", lambda: fake)
+    monkeypatch.setattr(module, "running", lambda: fake)
     return fake
 
 
@@ -164,3 +168,104 @@ def test_an_event_cannot_control_the_terminal(state: FakeState, capsys: pytest.C
     output = capsys.readouterr().out
     assert not set("\x1b\x9b\r\x00") & set(output)
     assert "hello\n\\x1b[2J\\x9b\\r\\x00\n" in output
+
+
+def test_groups_have_their_number_and_times(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line for each cause; `--service` selects."""
+    state.put("user", f"dead:{THIRD}", {"topic": "UserCreateRequested", "reason": "malformed 7", "time": "2026-01-02"})
+    state.put("user", f"dead:{SECOND}", {"topic": "UserCreateRequested", "reason": "malformed 8", "time": "2026-01-01"})
+
+    assert 0 == run("groups", "--service", "user")
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert 0 == run("groups", "--json")
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    assert "2 groups, 3 dead letters" == last
+    assert ["2", "2026-01-01", "2026-01-02", "user"] == lines[0].split()[1:5]
+    assert lines[0].endswith("malformed <n>")
+    assert 3 == len(found)
+    assert (lines[0].split()[0], 2, "malformed <n>") == (found[0]["id"], found[0]["open"], found[0]["reason"])
+
+
+def test_an_erased_dead_letter_is_shown_as_such(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its user was erased: it is in no list of open ones, and its group says so."""
+    topic = {"topic": "UserCreateRequested", "reason": "malformed", "time": "2026-01-02", "event": ""}
+    state.put("user", f"dead:{SECOND}", {**topic, "status": "erased"})
+
+    run("list", "--settled")
+    assert f"{SECOND}" in (listed := capsys.readouterr().out)
+    assert "[erased] malformed" in listed
+    run("groups")
+    assert "[1 erased] malformed" in capsys.readouterr().out
+    assert 1 == run("replay", SECOND)
+    assert "there is no dead letter" in capsys.readouterr().err
+
+
+def test_a_group_is_replayed_or_discarded(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only its dead letters change; the output has a summary, not a line for each."""
+    run("groups", "--json", "--service", "order")
+    group = json.loads(capsys.readouterr().out)["id"]
+
+    assert 0 == run("replay", "--group", group)
+    assert "1 replayed\n" == capsys.readouterr().out
+    assert ["OrderPaid"] == [topic for _, topic, _, _ in state.published]
+    assert 1 == run("discard", "--group", group)
+    assert f"no open dead letter is in the group {group}" in capsys.readouterr().err
+
+
+def test_a_run_of_a_group_prints_its_progress(
+    state: FakeState, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The progress is no part of the output."""
+    monkeypatch.setattr(commands, "PROGRESS_LETTERS", 1)
+    for each in (FIRST, SECOND):
+        stored, _ = state.load("user", f"dead:{each}")
+        state.put("user", f"dead:{each}", {**stored, "reason": f"no {each}"})
+    run("groups", "--json", "--service", "user")
+    group = json.loads(capsys.readouterr().out.splitlines()[0])["id"]
+
+    assert 0 == run("discard", "--group", group)
+    assert ("2 discarded\n", "1 of 2\n2 of 2\n") == capsys.readouterr()
+
+
+def test_each_action_names_the_user_of_this_machine_in_the_audit_trail(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dry run and a run without dead letters are no actions."""
+    user = pwd.getpwuid(os.getuid()).pw_name
+    monkeypatch.setenv("LOGNAME", "another")  # decides nothing
+    monkeypatch.setattr("socket.gethostname", lambda: "desk")
+    run("replay", "--all", "--dry-run")
+    run("replay", "--topic", "OrderPaid")
+    run("discard", "--topic", "OrderPaid")
+    run("discard", "--all")
+    capsys.readouterr()
+
+    assert 0 == main(["audit-trail"])
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith(f"{user}@desk by cli  discard all (2)  completed: 2 discarded")
+    assert second.endswith(f"{user}@desk by cli  replay topic OrderPaid (1)  completed: 1 replayed")
+    assert 0 == main(["audit-trail", "--limit", "1", "--json"])
+    newest = json.loads(capsys.readouterr().out)
+    assert (f"{user}@desk", 1) == (newest["who"], newest["number"])
+    assert 0 == main(["audit-trail", "--before", "1"])
+    assert "replay" in capsys.readouterr().out
+    assert 0 == main(["audit-trail", "--limit", "1"])
+    assert "older entries: ./sidecart audit-trail --before 1" in capsys.readouterr().out
+
+
+def test_an_unwritable_audit_trail_stops_the_action(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command says so, and no dead letter changes."""
+    save = state.save
+
+    def refuse(service: str, key: str, value: Any, etag: str | None) -> bool:
+        if key.startswith("audit:"):
+            raise LaunchError("the store of gateway refuses writes")
+        return save(service, key, value, etag)
+
+    state.save = refuse  # type: ignore[method-assign]  # a store that refuses
+    before = dict(state.stored)
+
+    assert 1 == run("discard", "--all")
+    assert (before, []) == (state.stored, state.published)
+    assert "the audit trail cannot be written, so nothing was done" in capsys.readouterr().err

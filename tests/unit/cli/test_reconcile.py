@@ -7,7 +7,7 @@ import pytest
 
 from sidecart.cli import reconcile
 from sidecart.cli.__main__ import main
-from sidecart.cli.reconcile import Unfinished
+from sidecart.launcher.unfinished import Unfinished
 
 FIRST = Unfinished("order", "o-1", "2026-01-15T09:30:00Z", 0)
 SECOND = Unfinished("order", "o-2", "2026-01-15T09:31:00Z", 2)

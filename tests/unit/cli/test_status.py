@@ -74,6 +74,7 @@ def test_the_system_is_one_json_object_on_request(
             {"name": "proxy", "pid": PID, "port": None, "metrics_port": None, "state": "up"},
         ],
         "warnings": [],
+        "progress": {"consumers": [], "kept": [], "trimmed_at": None, "stuck": [], "problems": []},
     } == json.loads(capsys.readouterr().out)
 
 

@@ -3,13 +3,15 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sidecart.chassis.connections import Answer
+from sidecart.chassis.errors import SidecarUnavailable
 from sidecart.edge.callers import Caller, Callers, forbidden
-from sidecart.edge.erasures_api import require_own
+from sidecart.edge.erasures_api import UNKNOWN, require_own
 from sidecart.edge.problems import Problem
 from sidecart.edge.rate_limits import CallerLimits
 from tests.unit.edge.test_app import USER, Gateway, run
@@ -163,3 +165,89 @@ def test_only_the_person_and_operators_may_erase_and_export() -> None:
         require_own(Caller("x", scopes=frozenset({"deposits"})), "user_id", USER)
 
     assert forbidden("").status == raised.value.status
+
+
+def act_as(gateway: Gateway, caller: Caller) -> None:
+    """Let each request of the gateway be that of this caller."""
+    verifier = Verifier()
+    verifier.caller = caller
+    wiring = gateway.wiring
+    api = replace(wiring.erasures_api, callers=Callers(verifier, CallerLimits(9, 9)))
+    replace(wiring, erasures_api=api).attach(gateway.app._app._app._app)  # type: ignore[attr-defined]  # see Gateway
+
+
+BOSS = Caller("boss-id", "boss@example.com", frozenset({"operator"}))
+BEARER = {"authorization": "Bearer t"}
+
+
+def entries(gateway: Gateway) -> list[dict[str, Any]]:
+    """Return the entries of the audit trail."""
+    return [gateway.sidecar.read(key) for key in gateway.sidecar.records if key.startswith("audit:")]
+
+
+def test_an_erasure_by_an_operator_is_audited_first() -> None:
+    """The entry is there when the command is published, and has the outcome at the end."""
+
+    async def scenario(gateway: Gateway) -> None:
+        act_as(gateway, BOSS)
+        seen: list[str] = []
+
+        async def reply() -> None:
+            await gateway.sidecar.was_published.wait()
+            seen.extend(each["outcome"] for each in entries(gateway))
+            await erased(gateway)
+
+        answer, _ = await asyncio.gather(gateway.http.delete(f"/user/{USER}", headers=BEARER), reply())
+
+        assert (200, ["begun"]) == (answer.status_code, seen)
+        [entry] = entries(gateway)
+        assert ("boss@example.com", "gateway", "erase", f"user_id {USER}", "completed") == tuple(
+            entry[name] for name in ("who", "via", "action", "target", "outcome")
+        )
+
+    play(scenario)
+
+
+def test_the_outcome_of_a_pending_erasure_is_accepted() -> None:
+    """The trail does not wait for the reply."""
+
+    async def scenario(gateway: Gateway) -> None:
+        act_as(gateway, BOSS)
+        answer = await gateway.http.delete(f"/user/{USER}", headers={**BEARER, "prefer": "respond-async"})
+
+        assert (202, ["accepted"]) == (answer.status_code, [each["outcome"] for each in entries(gateway)])
+
+    play(scenario)
+
+
+def test_without_an_entry_an_operator_erases_nothing() -> None:
+    """The store of the gateway takes no entry, so no command is published."""
+
+    async def scenario(gateway: Gateway) -> None:
+        act_as(gateway, BOSS)
+
+        def refuse(key: str) -> None:
+            if key.startswith("audit:"):
+                raise SidecarUnavailable("no entry")
+
+        gateway.sidecar.before_save = refuse
+        answer = await gateway.http.delete(f"/user/{USER}", headers=BEARER)
+
+        assert (503, []) == (answer.status_code, gateway.sidecar.published)
+        assert "audit trail" in answer.json()["detail"]
+
+    play(scenario)
+
+
+def test_an_erasure_without_tokens_is_audited_and_that_of_a_person_is_not() -> None:
+    """No operator acts if the person sends the request."""
+
+    async def scenario(gateway: Gateway) -> None:
+        await asyncio.gather(gateway.http.delete(f"/user/{USER}"), erased(gateway))
+        assert [UNKNOWN] == [each["who"] for each in entries(gateway)]
+
+        act_as(gateway, Caller(USER, "ann@example.com"))
+        await asyncio.gather(gateway.http.delete(f"/user/{USER}", headers=BEARER), erased(gateway))
+        assert 1 == len(entries(gateway))
+
+    play(scenario)

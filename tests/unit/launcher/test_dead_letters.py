@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -28,8 +28,12 @@ class FakeState:
         """Read a key."""
         return self.stored.get((service, key), (None, None))
 
-    def save(self, service: str, key: str, value: Any, etag: str) -> bool:
-        """Write a key if the ETag is current."""
+    def load_many(self, service: str, keys: Sequence[str]) -> list[Any]:
+        """Read some keys."""
+        return [self.load(service, key)[0] for key in keys]
+
+    def save(self, service: str, key: str, value: Any, etag: str | None) -> bool:
+        """Write a key if the ETag is current, or the key is free."""
         if self.load(service, key)[1] != etag:
             return False
         self.put(service, key, value)

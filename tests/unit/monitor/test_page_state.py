@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sidecart.monitor.dead_letters import DeadLetterSummary
+from sidecart.monitor.dead_letters import DeadLetterSummary, DeadLetterView
 from sidecart.monitor.flow import Call
+from sidecart.monitor.group_run import Progress
 from sidecart.monitor.health import Health
 from sidecart.monitor.page_state import MAILS_SHOWN, ON, PageState
 from tests.unit.monitor.described import DESCRIPTION
@@ -75,7 +76,7 @@ def test_an_unchanged_state_sends_no_notice() -> None:
     page = Page()
     for _ in range(2):
         page.page_state.set_health([Health("order", "ready", "up", 0)])
-        page.page_state.set_dead_letters(DeadLetterSummary(0, []))
+        page.page_state.set_dead_letters(DeadLetterSummary(0, [], []))
         page.page_state.set_dead_letters("unreachable")
         page.page_state.set_tap(ON)
 
@@ -84,3 +85,30 @@ def test_an_unchanged_state_sends_no_notice() -> None:
         page.page_state.snapshot()["dead_letters"],
         page.page_state.snapshot()["tap"],
     )
+
+
+def test_a_closed_page_tells_every_viewer_the_number_only() -> None:
+    """Only operators read dead letters there; each change has a number, so that they read again."""
+    notified: list[tuple[str, Any]] = []
+    page_state = PageState({}, DESCRIPTION, lambda *notice: notified.append(notice), lambda: 0.0, is_open=False)
+    view = DeadLetterView("id", "order", "OrderPaid", "", "secret reason", "secret event", "open")
+    page_state.set_dead_letters(DeadLetterSummary(1, [view], []))
+    page_state.set_dead_letters(DeadLetterSummary(1, [view, view], []))
+
+    assert [{"total": 1, "changes": 1}, {"total": 1, "changes": 2}] == [body for _, body in notified]
+    assert "secret" not in str(page_state.snapshot()["dead_letters"])
+    assert DeadLetterSummary(1, [view, view], []) == page_state.dead_letters
+
+
+def test_the_progress_of_a_group_and_the_history_of_an_id_are_kept() -> None:
+    """A new viewer receives the progress; the history is for operators only."""
+    page = Page()
+    progress = Progress("replay", "1a2b", "running", 10, {"replayed": 3})
+    page.page_state.set_group_run(progress)
+    event = example("OrderCreated")
+    page.page_state.add_event(event)
+
+    assert [("group_run", progress)] == [each for each in page.notified if each[0] == "group_run"]
+    assert progress == page.page_state.snapshot()["group_run"]
+    assert ["OrderCreated"] == [each.topic for each in page.page_state.history_of(event.subject)]
+    assert "history" not in page.page_state.snapshot()

@@ -22,6 +22,7 @@ from sidecart.launcher.processes import Processes
 from sidecart.launcher.servers import rabbitmq_node as node
 from sidecart.launcher.servers import rabbitmq_queues as queues
 from sidecart.launcher.servers.addresses import with_login
+from sidecart.launcher.servers.lag import BrokerLag, ConsumerLag
 from sidecart.launcher.servers.logins import write_private
 from sidecart.launcher.servers.rabbitmq_definitions import VHOST, definitions, hashed, logins_of_apps
 from sidecart.launcher.servers.server import Broker
@@ -172,6 +173,11 @@ class RabbitMq(Broker):
         """
         with queues.connection(address) as connection:
             return {one: queues.ready(connection, queues.name_of(one)) for one in expected}
+
+    def lag(self, address: str, expected: Sequence[Subscription]) -> BrokerLag:
+        """Return the depth of each queue; a queue holds no acknowledged event."""
+        found = self.undelivered(address, expected)
+        return BrokerLag([ConsumerLag(one.topic, one.consumer_id, waiting) for one, waiting in found.items()], [])
 
 
 def consumer_timeout_ms(data: Path) -> int | None:

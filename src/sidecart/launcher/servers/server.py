@@ -18,6 +18,7 @@ from sidecart.launcher.permissions import ADMINISTRATOR, permissions
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.servers.addresses import with_login
+from sidecart.launcher.servers.lag import BrokerLag
 from sidecart.launcher.servers.logins import read_logins
 from sidecart.launcher.topics import Subscription
 
@@ -165,3 +166,6 @@ class Broker(Server, Protocol):
 
     def undelivered(self, address: str, expected: Sequence[Subscription]) -> dict[Subscription, int]:
         """Return the number of undelivered events; cheap enough for a call every few seconds."""
+
+    def lag(self, address: str, expected: Sequence[Subscription]) -> BrokerLag:
+        """Return the lag of the consumers of these topics, and what the broker keeps of them."""

@@ -5,6 +5,7 @@ The child process has its data in the launcher's folder.
 
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,9 @@ from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.permissions import ADMINISTRATOR, Permissions, permissions, trimmer
 from sidecart.launcher.processes import Processes
+from sidecart.launcher.servers import valkey_lag
 from sidecart.launcher.servers.addresses import host_and_port, login_of, with_login, without_password
+from sidecart.launcher.servers.lag import BrokerLag
 from sidecart.launcher.servers.logins import write_private
 from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.servers.valkey_acl import acl_file, hashed, rule, words_of
@@ -172,6 +175,11 @@ class Valkey(Broker):
                 for topic in {o.topic for o in expected}
             }
         return {one: lags[one.topic].get(one.consumer_id, 0) for one in expected}
+
+    def lag(self, address: str, expected: Sequence[Subscription]) -> BrokerLag:
+        """Return the lag of every group of these streams, and the length of each stream."""
+        with connection(address) as client:
+            return valkey_lag.lag(client, dict.fromkeys(one.topic for one in expected), time.time() * 1_000)
 
 
 def address_in(environ: Mapping[str, str]) -> str:

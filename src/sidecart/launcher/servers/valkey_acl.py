@@ -23,7 +23,7 @@ STATE = "+hgetall +hget +hset +hincrby +get +del +eval +expire +persist +wait +m
 """EVAL runs the scripts of the state component. The rules hold for a script's commands, too."""
 PUBLISH = "+xadd"
 READ = "+xreadgroup +xack +xpending +xclaim +xgroup|create"
-INSPECT = "+xinfo|groups +xinfo|consumers +xrange +xgroup|create +xgroup|destroy"
+INSPECT = "+xinfo|groups +xinfo|consumers +xrange +xlen +xpending +xgroup|create +xgroup|destroy"
 COUNT = "+xinfo|groups +xinfo|consumers +xgroup|destroy"
 DROP = "+exists +del"
 TRIM = "+eval +xlen +xinfo|groups +xpending +xrange +xtrim"

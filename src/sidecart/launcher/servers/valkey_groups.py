@@ -24,6 +24,8 @@ class Group:
     name: str
     lag: int
     pending: int
+    position: str = ""
+    """The id of the last event that was delivered."""
 
 
 def _raw(client: valkey.Valkey, stream: str) -> list[Any]:
@@ -44,7 +46,15 @@ def names_of(client: valkey.Valkey, stream: str) -> set[str]:
 def groups_of(client: valkey.Valkey, stream: str) -> list[Group]:
     """Return the consumer groups of a stream; none if there is no such stream."""
     groups = _raw(client, stream)
-    return [Group(each["name"].decode(), _lag(client, stream, each), int(each["pending"])) for each in groups]
+    return [
+        Group(
+            each["name"].decode(),
+            _lag(client, stream, each),
+            int(each["pending"]),
+            each["last-delivered-id"].decode(),
+        )
+        for each in groups
+    ]
 
 
 def _lag(client: valkey.Valkey, stream: str, group: Mapping[str, Any]) -> int:

@@ -12,9 +12,9 @@ export function post(path, body, token = "") {
   });
 }
 
-/** Send a GET request; returns the same as `post`. */
-export function read(path) {
-  return send(path, {});
+/** Send a GET request, with a token if it is not empty; returns the same as `post`. */
+export function read(path, token = "") {
+  return send(path, { headers: token ? { authorization: `Bearer ${token}` } : {} });
 }
 
 /** Send a GET request; null for 404, undefined for any other failure. */

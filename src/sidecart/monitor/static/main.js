@@ -1,11 +1,13 @@
 // The page: notices update the state, and each frame redraws the affected views.
 
+import * as deadLetters from "./dead-letters.js";
 import * as documents from "./documents.js";
 import * as flows from "./flows.js";
 import * as forms from "./forms.js";
 import { connection, head, themes } from "./head.js";
 import { offer } from "./inputs.js";
 import { listen } from "./live.js";
+import * as operator from "./operator.js";
 import * as panels from "./panels.js";
 import { apply, state } from "./state.js";
 
@@ -15,7 +17,8 @@ const VIEWS = {
   resources: () => (offer(), panels.values()),
   mails: panels.mails,
   health: panels.health,
-  dead_letters: panels.deadLetters,
+  dead_letters: deadLetters.render,
+  group_run: deadLetters.run,
 };
 const AFFECTED_VIEWS = {
   snapshot: Object.keys(VIEWS),
@@ -24,6 +27,7 @@ const AFFECTED_VIEWS = {
   mails: ["mails"],
   health: ["health"],
   dead_letters: ["dead_letters"],
+  group_run: ["group_run"],
   tap: ["head"],
 };
 const PAUSE_MS = 100; // between two redraws; the first happens at once
@@ -52,6 +56,8 @@ themes();
 flows.init();
 forms.init();
 panels.init();
+deadLetters.init();
+operator.init();
 documents.init();
 for (const view of Object.values(VIEWS)) view();
 listen(take, connection);

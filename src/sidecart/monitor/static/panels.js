@@ -1,7 +1,7 @@
-// Values of known resources, mails, health and dead letters.
+// Values of known resources, mails and health.
 
 import { clock, find, make, nothing, table } from "./dom.js";
-import { get, post } from "./gateway.js";
+import { get } from "./gateway.js";
 import { page, shownValue } from "./page.js";
 import { state } from "./state.js";
 
@@ -115,73 +115,8 @@ function light(good, text) {
   return make("span", { class: good ? "good light" : "bad light" }, text);
 }
 
-/** Show the dead letters: events that a service could not process. */
-export function deadLetters() {
-  if (typeof state.dead_letters === "string") {
-    find("dead-letters", ".scroll").replaceChildren(make("p", { class: "bad" }, state.dead_letters));
-    return;
-  }
-  const { total, newest: open } = state.dead_letters;
-  find("dead-letters", ".count").textContent = total ? `(${total})` : "";
-  const rows = open.map((letter) => [
-    make("span", {}, letter.topic, make("span", { class: "second" }, `of ${letter.service}`)),
-    make(
-      "span",
-      { class: "reason" },
-      letter.reason,
-      make("span", { class: "second" }, make("time", { datetime: letter.time }, day(letter.time))),
-    ),
-    make(
-      "span",
-      { class: "row" },
-      action(letter, "replay", "Replay", "The event is published again on its topic. A service that already processed it treats it as a repetition."),
-      action(letter, "discard", "Discard", "The event leaves this list. The command line can still show it."),
-    ),
-  ]);
-  const none = nothing("No dead letters.");
-  const heads = ["Event", "Reason", "Actions"];
-  find("dead-letters", ".scroll").replaceChildren(rows.length ? table("Dead letters", heads, rows) : none);
-}
-
-function day(time) {
-  return `${time.replace("T", " ").replace(/(\.\d+)?(Z|\+00:00)$/, "")} UTC`;
-}
-
-function action(letter, name, title, text) {
-  return make(
-    "button",
-    {
-      type: "button",
-      class: "quiet",
-      "aria-label": `${title} ${letter.topic} of ${letter.service}, ${letter.id}`,
-      onclick: () => ask(`${title} ${letter.topic} of ${letter.service}?`, text, title, () => act(letter, name)),
-    },
-    title,
-  );
-}
-
-async function act(letter, name) {
-  const result = find("dead-letters", ".result");
-  const token = page.asks_token ? window.prompt("The access token of an operator") : "";
-  if (token === null) return;
-  result.textContent = `${name}: waiting for the response`;
-  const answer = await post(`/dead-letters/${letter.service}/${letter.id}/${name}`, undefined, token);
-  result.textContent = answer.ok ? `${letter.topic} of ${letter.service}: ${answer.body.outcome}` : answer.message;
-}
-
-let onConfirm; // the action of the open dialog
-
-/** Set up the panels and the dialog: its confirm button acts; Escape and Cancel close it. */
+/** Set up the panels. */
 export function init() {
   find("panels").append(...page.panels.map(section));
   find("panels").hidden = !page.panels.length;
-  find("confirm", "form").addEventListener("submit", (event) => event.submitter?.value === "yes" && onConfirm());
-}
-
-function ask(title, text, yes, then) {
-  onConfirm = then;
-  find("confirm-title").textContent = title;
-  find("confirm-text").textContent = text;
-  find("confirm-yes").textContent = yes;
-  find("confirm").showModal();
 }

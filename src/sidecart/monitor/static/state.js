@@ -9,7 +9,8 @@ export const state = {
   resources: new Map(), // by the name of their id, then by id
   mails: [],
   health: [],
-  dead_letters: { total: 0, newest: [] },
+  dead_letters: { total: 0, newest: [], groups: [], more: 0 },
+  group_run: null,
   tap: { state: "off", why: "" },
 };
 

@@ -1,0 +1,55 @@
+"""Dead letters as the command line prints them."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from sidecart.launcher.dead_letter_groups import Group
+from sidecart.launcher.dead_letters import DeadLetter
+
+REASON_WIDTH = 80
+# a terminal executes control characters, and any client of the system can send them
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def as_json(letter: DeadLetter) -> str:
+    """Format all fields as one JSON object."""
+    return json.dumps({name: getattr(letter, name) for name in DeadLetter.__slots__})
+
+
+def line(letter: DeadLetter) -> str:
+    """Format a dead letter as one line."""
+    status = "" if letter.status == "open" else f"[{letter.status}] "
+    return escaped(f"{letter.id}  {letter.time}  {letter.service:12}  {letter.topic:24}  {status}{cut(letter.reason)}")
+
+
+def escaped(text: str) -> str:
+    """Escape the control characters in a text."""
+    return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def number(count: int) -> str:
+    """Return a number of dead letters in words."""
+    return f"{count} dead letter{'' if count == 1 else 's'}"
+
+
+def pretty(event: str) -> str:
+    """Indent an event's JSON, or return the text unchanged if it is not JSON."""
+    try:
+        return json.dumps(json.loads(event), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return event
+
+
+def group_line(group: Group) -> str:
+    """Format a group as one line."""
+    erased = f"[{group.erased} erased] " if group.erased else ""
+    where = f"{group.service:12}  {group.topic:24}"
+    return escaped(f"{group.id}  {group.open:7}  {group.first}  {group.last}  {where}  {erased}{cut(group.reason)}")
+
+
+def cut(text: str) -> str:
+    """Return the beginning of a text without line breaks."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= REASON_WIDTH else f"{flat[: REASON_WIDTH - 3]}..."

@@ -1,0 +1,110 @@
+"""One action on many dead letters, with one entry of the audit trail.
+
+The command line and the live page act by `perform` only. A run can be interrupted at any time and
+repeated: a dead letter that it did not reach is still open.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, islice
+
+from sidecart.launcher.audit import NOT_REACHED, Operator, audited
+from sidecart.launcher.dead_letters import (
+    LOADED_MAX,
+    DeadLetter,
+    Filter,
+    Outcome,
+    State,
+    discard,
+    find_dead_letters,
+    load_dead_letters,
+    replay,
+)
+from sidecart.launcher.errors import LaunchError
+
+SELECTED_MAX = 100_000
+"""Dead letters of one run: their ids take 20 MB. Repeat the run for the rest."""
+TARGET_IDS_MAX = 5
+
+ACTIONS: dict[str, Callable[[State, DeadLetter], Outcome]] = {"replay": replay, "discard": discard}
+DONE = ("replayed", "discarded")
+"""The outcomes after which a dead letter needs nothing more."""
+
+Report = Callable[[DeadLetter, str, str], None]
+"""Receives a dead letter, its outcome, and the reason of a failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The dead letters of a filter at one moment, by service and id."""
+
+    filter: Filter
+    ids: tuple[tuple[str, str], ...]
+
+    @property
+    def target(self) -> str:
+        """The selection, as the audit trail shows it."""
+        chosen = self.filter
+        if chosen.group:
+            return f"group {chosen.group}"
+        parts = [f"{name} {getattr(chosen, name)}" for name in ("service", "topic", "reason", "since")]
+        words = [part for part in parts if not part.endswith(" None")]
+        if chosen.ids:
+            found = sorted({id_ for _, id_ in self.ids})
+            more = f" and {len(found) - TARGET_IDS_MAX} more" if len(found) > TARGET_IDS_MAX else ""
+            words.insert(0, ", ".join(found[:TARGET_IDS_MAX]) + more)
+        return ", ".join(words) or "all"
+
+
+def select(state: State, chosen: Filter) -> Selection:
+    """Return the dead letters that a filter selects now, at most SELECTED_MAX."""
+    found = islice(find_dead_letters(state, chosen), SELECTED_MAX)
+    return Selection(chosen, tuple((each.service, each.id) for each in found))
+
+
+def perform(
+    state: State,
+    action: str,
+    selection: Selection,
+    operator: Operator,
+    report: Report,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> Counter[str]:
+    """Replay or discard the selected dead letters, and count them by outcome.
+
+    `is_stopped` is asked before each one. One that no longer matches, because another operator was
+    faster, has the outcome `conflict`. Raise LaunchError before anything happens if the audit trail
+    cannot be written.
+    """
+    with audited(state, operator, action, selection.target, len(selection.ids)) as results:
+        for letters, missing in _batches(state, selection):
+            results.update({"conflict": missing} if missing else {})
+            for letter in letters:
+                if is_stopped():
+                    results[NOT_REACHED] = len(selection.ids) - results.total()
+                    return results
+                outcome, why = _attempt(state, action, letter)
+                results[outcome] += 1
+                report(letter, outcome, why)
+    return results
+
+
+def _attempt(state: State, action: str, letter: DeadLetter) -> tuple[str, str]:
+    try:
+        return ACTIONS[action](state, letter), ""
+    except LaunchError as error:
+        return "failed", str(error)
+
+
+def _batches(state: State, selection: Selection) -> Iterator[tuple[Sequence[DeadLetter], int]]:
+    """Read the selected dead letters again, some at once, and count those that are gone."""
+    chosen = replace(selection.filter, ids=())
+    for service, pairs in groupby(selection.ids, key=lambda each: each[0]):
+        ids = [id_ for _, id_ in pairs]
+        for start in range(0, len(ids), LOADED_MAX):
+            some = ids[start : start + LOADED_MAX]
+            letters = list(load_dead_letters(state, service, some, chosen))
+            yield letters, len(some) - len(letters)

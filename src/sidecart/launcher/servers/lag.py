@@ -1,0 +1,36 @@
+"""The lag of each consumer, and what a broker keeps of each topic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerLag:
+    """The events of one topic that wait for one consumer. None: the broker does not tell."""
+
+    topic: str
+    consumer: str
+    waiting: int
+    """Events that were not delivered yet."""
+    unacknowledged: int | None = None
+    """Events that were delivered, and not acknowledged."""
+    oldest_seconds: float | None = None
+    """The age of the oldest event that the consumer still needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptEvents:
+    """The events of one topic that a broker keeps, also after every acknowledgement."""
+
+    topic: str
+    entries: int
+    oldest_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLag:
+    """The lag of all consumers. A broker that removes acknowledged events itself keeps none."""
+
+    consumers: list[ConsumerLag]
+    kept: list[KeptEvents]
