@@ -22,7 +22,8 @@ STOP_SECONDS = 40
 CONNECTIONS_MAX = 45_000
 FILES_OF_ITS_OWN = 200
 DRAIN_SECONDS = 2
-"""How long a stopping gateway serves while /readyz reports the stop: four checks of the proxy."""
+"""How long a stopping gateway serves while /readyz reports the stop; the proxy needs 1.5 s to see it.
+"""
 
 NOT_INSTALLED = "HAProxy is not installed (several gateways need it): run `make system-deps`"
 
@@ -50,6 +51,7 @@ defaults
     # see src/sidecart/edge/command.py. After that it has crashed or is paused, and the proxy answers.
     timeout server 45s
     timeout queue 5s
+    timeout check 500ms
     # The proxy sends a request that reached no gateway to another one. It never repeats a request
     # that reached one; an Idempotency-Key makes it safe for the caller to do so.
     retries 3
@@ -73,10 +75,13 @@ backend gateways
     # Excludes the broker: while it blocks publishing, every gateway still reads and answers 202.
     option httpchk GET /readyz?exclude=broker
     http-check expect status 200
-    default-server check inter 500ms fall 2 rise 1 maxconn 20000{options}
+    # Each check costs a gateway a new connection. A failed one is repeated soon, so a gateway that
+    # stops is found within 1.5 s; the launcher lets it serve for 2 s.
+    default-server check inter 1s fastinter 500ms downinter 500ms fall 2 rise 1 maxconn 20000{options}
 {servers}backend reads
     balance roundrobin
-    default-server check inter 500ms fall 2 rise 1 maxconn 20000{options}
+    # A request that finds a gateway closed goes to another one before this check fails.
+    default-server check inter 4s fastinter 500ms downinter 500ms fall 2 rise 1 maxconn 20000{options}
 {servers}{resolvers}"""
 
 CONTAINERS_FILE = "tye-or-compose/haproxy.cfg"
