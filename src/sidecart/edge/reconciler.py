@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 10.0  # from the request to the first check: a hundred times the duration of a flow
 BACKOFF_SECONDS_MAX = 3600.0  # between two checks; the interval starts at CHECK_SECONDS and doubles
+EARLY_SECONDS = 5.0  # a check includes the flows that are due within this time, so checks are few
 STEP_SECONDS = 1.0
 RETRY_SECONDS = 5.0  # after a service did not answer
 TIDY_STEPS = 5
@@ -137,21 +138,27 @@ class Reconciler:
         for flow in self._journal.take_unscheduled():
             if flow.due is None:
                 self._plan(flow, CHECK_SECONDS - self._age(flow))
-        now = self._now()
-        due: list[Flow] = []
-        while self._queue and self._queue[0][0] <= now and len(due) < CHECKS_MAX:
-            at, _, flow = heapq.heappop(self._queue)
-            if flow.due == at and not flow.ended:
-                due.append(flow)
-        unfinished = await self._unfinished(due)
-        ended = sum(flow.ended for flow in due)
+        due = self._take_due(0, CHECKS_MAX)
+        early = self._take_due(EARLY_SECONDS, CHECKS_MAX - len(due)) if due else {}
+        unfinished = await self._unfinished({**due, **early})
+        ended = sum(flow.ended for flow in {**due, **early})
         self._credit = min(self._credit + REPEATS_STEP + REPEATS_SHARE * ended, REPEATS_MAX)
         for flow in unfinished:
-            if self._credit >= 1:
+            if flow in early:
+                self._queue_check(flow, early[flow])
+            elif self._credit >= 1:
                 self._credit -= 1
                 await self._repeat(flow)
             else:
                 self._plan(flow, STEP_SECONDS)
+
+    def _take_due(self, within_seconds: float, flows_max: int) -> dict[Flow, datetime]:
+        until, found = self._now() + timedelta(seconds=within_seconds), dict[Flow, datetime]()
+        while self._queue and self._queue[0][0] <= until and len(found) < flows_max:
+            at, _, flow = heapq.heappop(self._queue)
+            if flow.due == at and not flow.ended:
+                found[flow] = at
+        return found
 
     async def _unfinished(self, flows: Iterable[Flow]) -> list[Flow]:
         """Ask the services about flows, forget those that have ended, and return the others."""
@@ -236,5 +243,8 @@ class Reconciler:
         return (self._now() - flow.at).total_seconds()
 
     def _plan(self, flow: Flow, seconds: float) -> None:
-        flow.due = self._now() + timedelta(seconds=seconds)
-        heapq.heappush(self._queue, (flow.due, next(self._sequence), flow))
+        self._queue_check(flow, self._now() + timedelta(seconds=seconds))
+
+    def _queue_check(self, flow: Flow, at: datetime) -> None:
+        flow.due = at
+        heapq.heappush(self._queue, (at, next(self._sequence), flow))

@@ -91,6 +91,26 @@ def test_a_flow_that_has_ended_is_forgotten_and_nothing_is_published() -> None:
     run(scenario)
 
 
+def test_a_check_includes_the_flows_that_are_due_soon() -> None:
+    """One call covers the flows of seconds; one that has not ended is repeated at its own time."""
+
+    async def scenario(gateway: Components) -> None:
+        gateway.unfinished["notification"] = {ORDER_ID}
+        gateway.journal.add("order", USER_ID)
+        await gateway.step(module.EARLY_SECONDS)
+        gateway.journal.add("order", ORDER_ID)
+        await gateway.step(module.EARLY_SECONDS)
+
+        assert [f"notification/unfinished/order/{USER_ID},{ORDER_ID}"] == gateway.sidecar.invoked
+        assert (1, []) == (gateway.journal.count, gateway.published)
+        await gateway.step(module.EARLY_SECONDS - 1)
+        assert [] == gateway.published
+        await gateway.step(1)
+        assert 1 == len(gateway.published)
+
+    run(scenario)
+
+
 def test_the_command_of_an_unfinished_flow_is_published_again_with_its_id() -> None:
     """The command is rebuilt from the owner's answer.
 

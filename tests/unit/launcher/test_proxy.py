@@ -3,7 +3,7 @@
 import re
 
 from sidecart.edge.preferences import WAIT_SECONDS_MAX
-from sidecart.launcher.proxy import CONFIGURATION
+from sidecart.launcher.proxy import CONFIGURATION, DRAIN_SECONDS
 
 
 def test_the_proxy_waits_longer_than_its_gateways() -> None:
@@ -17,3 +17,11 @@ def test_the_proxy_waits_longer_than_its_gateways() -> None:
 def test_a_broker_that_blocks_publishing_removes_no_gateway() -> None:
     """All gateways share the broker, and each one still reads and accepts requests."""
     assert "option httpchk GET /readyz?exclude=broker\n" in CONFIGURATION
+
+
+def test_the_proxy_sees_a_stop_while_the_gateway_still_serves() -> None:
+    """The first failed check comes after the long interval, all others after the short one."""
+    found = re.search(r"check inter (\d)s fastinter (\d+)ms downinter \d+ms fall (\d) ", CONFIGURATION)
+
+    assert found is not None
+    assert int(found[1]) + int(found[2]) / 1000 * (int(found[3]) - 1) < DRAIN_SECONDS
