@@ -9,18 +9,15 @@ reach their length early.
 from __future__ import annotations
 
 import asyncio
-import json
 import tempfile
 import threading
 import time
-from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 
 import aiohttp
 
 from bench.soak_report import growing, table
-from bench.soak_samples import MIB, Records, Soak, Stored, disk_bytes, proportional_mib
+from bench.soak_samples import MIB, Records, Soak, Stored, disk_bytes, proportional_mib, write
 from bench.unpaced import UNPACED
 from shop.acting import acting
 from sidecart.cli.run import say, stopped_by_signals
@@ -40,7 +37,7 @@ FIRST_SECONDS_MAX = 120
 REPORTS = root() / ".sidecart" / "soak"
 
 
-async def place_orders(shop: System, per_second: float, statuses: Counter[int], done: threading.Event) -> None:
+async def place_orders(shop: System, per_second: float, statuses: dict[int, int], done: threading.Event) -> None:
     """Place orders at the rate, without waiting for earlier responses."""
     connector, tokens = aiohttp.TCPConnector(limit=1_000), acting(shop.issuer_folder).middleware
     async with aiohttp.ClientSession(shop.url, connector=connector, middlewares=(tokens,)) as http:
@@ -98,10 +95,12 @@ class _Sampler:
         is_due = seconds >= self._due[0] * soak.minutes * 60
         if is_due or seconds >= self._stored_at:
             self._stored_at = seconds + min(STORED_SECONDS, soak.minutes * 6)
-            soak.stored.append(Stored(seconds, soak.statuses.total(), lengths(shop), disk_bytes(shop.data, MAILS)))
+            soak.stored.append(
+                Stored(seconds, sum(soak.statuses.values()), lengths(shop), disk_bytes(shop.data, MAILS))
+            )
         if is_due:
             self._due.pop(0)
-            soak.records.append(Records(seconds, soak.statuses.total(), state_bytes(shop)))
+            soak.records.append(Records(seconds, sum(soak.statuses.values()), state_bytes(shop)))
             records, stored = soak.records[-1], soak.stored[-1]
             say(
                 f"  {seconds / 60:.0f} min: {records.orders} orders, {sum(stored.lengths.values())} events kept, "
@@ -118,7 +117,7 @@ def soak_shop(shop: System, soak: Soak) -> None:
     load.start()
     try:
         shop.deadline.until(
-            lambda: soak.statuses.total() > 0, FIRST_SECONDS_MAX, lambda: "the first order was never answered"
+            lambda: sum(soak.statuses.values()) > 0, FIRST_SECONDS_MAX, lambda: "the first order was never answered"
         )
         sampler = _Sampler(shop, soak)
         while not sampler.is_done:
@@ -137,9 +136,8 @@ def run(soak: Soak) -> int:
         options = Options(soak.broker, soak.store, folder=Path(folder), env=UNPACED, settings=settings)
         with System(options, say, deadline) as shop:
             soak_shop(shop, soak)
-    REPORTS.mkdir(parents=True, exist_ok=True)
     path = REPORTS / f"{soak.broker}-{soak.store}.json"
-    path.write_text(json.dumps(asdict(soak)), encoding="utf-8")
+    write(soak, path)
     say(f"\n{table(soak)}\n\nevery sample is in {path.relative_to(root())}")
     grown = growing(soak)
     if grown:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import psutil
 
 MIB = 2**20
@@ -47,7 +48,7 @@ class Soak:
     per_second: float
     minutes: float
     retention_seconds: int = 60
-    statuses: Counter[int] = field(default_factory=Counter)
+    statuses: dict[int, int] = field(default_factory=Counter)
     memory: list[tuple[float, dict[str, float]]] = field(default_factory=list)
     stored: list[Stored] = field(default_factory=list)
     records: list[Records] = field(default_factory=list)
@@ -98,6 +99,17 @@ class Soak:
         return (quarter - 1) * self.end / 4 <= seconds <= quarter * self.end / 4
 
 
+def write(soak: Soak, path: Path) -> None:
+    """Write all samples to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.encode(soak))
+
+
+def read(path: Path) -> Soak:
+    """Read what `write` has written."""
+    return msgspec.json.decode(path.read_bytes(), type=Soak)
+
+
 def disk_bytes(folder: Path, without: str) -> int:
     """Return the disk space of all files below a folder; files with the name `without` do not count."""
     total = 0
@@ -122,5 +134,5 @@ def proportional_mib(processes: Mapping[str, int]) -> dict[str, float]:
             for each in (process, *process.children(recursive=True)):
                 with suppress(psutil.NoSuchProcess):
                     total += each.memory_full_info().pss
-        found[name] = total / MIB
+        found[name] = round(total / MIB, 2)
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.soak_report import checks, growing, table
-from bench.soak_samples import MIB, Records, Soak, Stored, disk_bytes
+from bench.soak_samples import MIB, Records, Soak, Stored, disk_bytes, read, write
 
 SECONDS = 1_200
 BYTES_PER_ORDER = 3_000
@@ -102,3 +102,10 @@ def test_the_mails_take_no_space(tmp_path: Path) -> None:
         path.write_bytes(b"." * MIB)
 
     assert MIB == pytest.approx(disk_bytes(tmp_path, "mails.jsonl"), rel=0.1)
+
+
+def test_the_samples_are_written(tmp_path: Path) -> None:
+    """The file has all that the table needs."""
+    write(soak(), tmp_path / "new" / "soak.json")
+
+    assert table(soak()) == table(read(tmp_path / "new" / "soak.json"))
