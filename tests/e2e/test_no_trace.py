@@ -1,13 +1,14 @@
 """After an erasure and the retention time, no place of the system has the address or the name.
 
 The places are those of tests/e2e/places.py. Servers keep removed bytes until they rewrite their
-files, so the test makes them do so, with the commands of docs/how-to/erase-at-the-servers.md. Before, the
-search finds the address in each kind of place, so it can find it.
+files, so the test runs the statements of docs/how-to/erase-from-files.md. The search finds the
+address in each kind of place before.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +20,7 @@ import valkey
 
 from sidecart.launcher.dead_letters import Filter, find_dead_letters
 from sidecart.launcher.lifecycle.system import System
+from sidecart.launcher.project import root
 from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.servers import valkey as valkey_server
 from sidecart.launcher.streams import RETENTION
@@ -32,6 +34,7 @@ from tests.e2e.test_dead_letters import event
 from tests.e2e.test_erasure import erase, wait_until_erased
 from tests.e2e.test_mail_server import replaced_mail_server
 
+GUIDE = root() / "docs" / "how-to" / "erase-from-files.md"
 RETENTION_SECONDS = 10
 LATER = "451 4.7.1 come back later"
 WITH_ADDRESS = {
@@ -107,17 +110,31 @@ def register_again(shopper: Shopper, user: dict[str, Any], wanted: Wanted) -> li
         shopper.shop.wait_ready("user")
 
 
-def rewrite_files(shop: System) -> None:
-    """Make the servers drop removed bytes from their files."""
+def statements(language: str) -> list[str]:
+    """Return the statements of the guide: one a line, a longer one indented or until `END`."""
+    [block] = re.findall(rf"^```{language}\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [each.strip() for each in re.split(r"\n(?!\s|END)", block.strip())]
+
+
+def execute(client: Any, command: str) -> None:
+    """Send a command of redis-cli."""
+    client.execute_command(*command.split())
+
+
+def rewrite_files(shop: System, wanted: Wanted) -> None:
+    """Make the servers drop removed bytes from their files; RabbitMQ does it by itself."""
+    if shop.options.broker == "rabbitmq":
+        own = shop.data / "rabbitmq"
+        shop.deadline.until(lambda: not files_with(own, wanted), SECONDS, lambda: f"{files_with(own, wanted)}")
     if "redis" in (shop.options.broker, shop.options.store):
         address = shop.broker_address if shop.options.broker == "redis" else shop.store_address
         with valkey.Valkey.from_url(valkey_server.url(address)) as client:
-            client.bgrewriteaof()
+            for command in statements("text"):
+                execute(client, command)
             shop.deadline.until(lambda: not is_rewriting(client), SECONDS, lambda: "no end of the rewrite")
-            client.slowlog_reset()
     if shop.options.store == "postgres":
         with psycopg.connect(shop.store_address, autocommit=True) as connection:
-            for statement in ("VACUUM (FULL, ANALYZE)", "VACUUM FULL", "SELECT pg_switch_wal()", "CHECKPOINT"):
+            for statement in statements("sql"):
                 connection.execute(statement)
 
 
@@ -155,7 +172,7 @@ def test_no_place_has_the_address_after_an_erasure(shopper: Shopper, capsys: pyt
 
     shop.deadline.until(nothing_at_the_servers, SECONDS, lambda: f"still: {left}")
     files = files_with(shop.options.folder, wanted)
-    rewrite_files(shop)
+    rewrite_files(shop, wanted)
     after = places_with(shop, wanted)
 
     with capsys.disabled():
