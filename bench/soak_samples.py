@@ -111,7 +111,7 @@ def read(path: Path) -> Soak:
 
 
 def disk_bytes(folder: Path, without: str) -> int:
-    """Return the disk space of all files below a folder; files with the name `without` do not count."""
+    """Return the disk space of all files below a folder, without files of the name `without`."""
     total = 0
     for path in folder.rglob("*"):
         with suppress(FileNotFoundError):  # a server has removed it

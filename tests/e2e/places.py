@@ -52,7 +52,7 @@ class Wanted:
 
 
 def _base64(text: str) -> list[bytes]:
-    """Return the characters of base64 that stand for a text alone, for each place in three bytes."""
+    """Return the base64 of a text without its neighbors, at each place in three bytes."""
     found = []
     for before in range(3):
         encoded = base64.b64encode(b"\0" * before + text.encode())

@@ -1,7 +1,7 @@
 """Trimming under load with a stopped service: nothing that it needs goes, and it misses nothing.
 
-TRIMMING_MINUTES sets how long the service is stopped (default 1). docs/appendix/reliability-results.md
-has the figures of ten minutes.
+TRIMMING_MINUTES sets how long the service is stopped (default 1).
+docs/appendix/reliability-results.md has the figures of ten minutes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Position:
 
 
 def positions(client: Any) -> dict[str, Position]:
-    """Return where the stopped service stands in each of its streams, with nothing unacknowledged."""
+    """Return where the stopped service stands in each of its streams; it acknowledged all."""
     found = {}
     for topic, declared in read_topics().items():
         if STOPPED not in declared.consumers:
@@ -104,7 +104,7 @@ def mails(shop: System) -> Counter[str]:
 
 @dataclass(slots=True)
 class Figures:
-    """What the test measured while the service was stopped, and after its return."""
+    """The figures of the time while the service was stopped, and of its return."""
 
     looks: int = 0
     needed: int = 0

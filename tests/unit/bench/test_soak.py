@@ -36,7 +36,7 @@ FLAT = {
 
 
 def soak(*, store: str = "redis", **series: Callable[[float], float]) -> Soak:
-    """Return a soak of twenty minutes with ten orders a second; a series that is not given is flat."""
+    """Return a soak of twenty minutes with ten orders a second; other series are flat."""
     gateway, server, disk, events, state = (FLAT | series).values()
     made = Soak("redis", store, 10.0, 20.0, statuses=Counter({201: 12_000}))
     name = "valkey" if store == "redis" else store
