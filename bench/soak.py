@@ -17,7 +17,7 @@ from pathlib import Path
 import aiohttp
 
 from bench.soak_report import growing, table
-from bench.soak_samples import MIB, Records, Soak, Stored, disk_bytes, proportional_mib, write
+from bench.soak_samples import MIB, Records, Soak, Stored, disk_bytes, family_mib, write
 from bench.unpaced import UNPACED
 from shop.acting import acting
 from sidecart.cli.run import say, stopped_by_signals
@@ -91,7 +91,7 @@ class _Sampler:
         """Take the samples that are due."""
         shop, soak = self._shop, self._soak
         seconds = time.monotonic() - self._started
-        soak.memory.append((seconds, proportional_mib(shop.processes)))
+        soak.memory.append((seconds, family_mib(shop.processes)))
         is_due = seconds >= self._due[0] * soak.minutes * 60
         if is_due or seconds >= self._stored_at:
             self._stored_at = seconds + min(STORED_SECONDS, soak.minutes * 6)

@@ -120,19 +120,20 @@ def disk_bytes(folder: Path, without: str) -> int:
     return total
 
 
-def proportional_mib(processes: Mapping[str, int]) -> dict[str, float]:
-    """Return the memory of processes with their children in MiB.
+def family_mib(processes: Mapping[str, int]) -> dict[str, float]:
+    """Return the resident memory of processes with their children in MiB.
 
-    A shared page counts in equal parts for each process that uses it, so the shared buffers of
+    Of the pages that a family shares, those of one process count, so the shared buffers of
     PostgreSQL count once.
     """
     found = {}
     for name, pid in sorted(processes.items()):
-        total = 0
+        own, shared = 0, 0
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(pid)
             for each in (process, *process.children(recursive=True)):
                 with suppress(psutil.NoSuchProcess):
-                    total += each.memory_full_info().pss
-        found[name] = round(total / MIB, 2)
+                    memory = each.memory_full_info()
+                    own, shared = own + memory.uss, max(shared, memory.rss - memory.uss)
+        found[name] = round((own + shared) / MIB, 2)
     return found

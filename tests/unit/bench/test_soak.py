@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.soak_report import checks, growing, table
-from bench.soak_samples import MIB, Records, Soak, Stored, disk_bytes, read, write
+from bench.soak_samples import MIB, Records, Soak, Stored, disk_bytes, family_mib, read, write
 
 SECONDS = 1_200
 BYTES_PER_ORDER = 3_000
@@ -109,3 +110,20 @@ def test_the_samples_are_written(tmp_path: Path) -> None:
     write(soak(), tmp_path / "new" / "soak.json")
 
     assert table(soak()) == table(read(tmp_path / "new" / "soak.json"))
+
+
+def test_shared_pages_of_a_family_count_once() -> None:
+    """A forked child adds what it changed, and not what it shares with its parent."""
+    before, block = family_mib({"self": os.getpid()})["self"], bytearray(os.urandom(64 * MIB))
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(read_end, 1)
+        os._exit(0)
+    try:
+        family = family_mib({"self": os.getpid()})["self"]
+    finally:
+        os.write(write_end, b".")
+        os.waitpid(child, 0)
+
+    assert len(block) / MIB == pytest.approx(family - before, abs=24)
