@@ -9,6 +9,7 @@ import click
 
 from sidecart.cli.arguments import PATH, broker_option, store_option
 from sidecart.launcher.servers.registry import BROKERS
+from sidecart.launcher.streams import RETENTION_SECONDS_MAX, RETENTION_SECONDS_MIN
 
 PARTS = ("systems", "concurrency", "latency-breakdown", "growth", "experiments", "monitor")
 
@@ -58,14 +59,23 @@ def bench(
 @store_option
 @click.option("--minutes", type=float, default=20.0, metavar="MINUTES", help="the duration in minutes")
 @click.option("--per-second", type=float, default=10.0, metavar="RATE", help="orders per second")
-def soak(broker: str, store: str, minutes: float, per_second: float) -> int:
-    """Place orders at a constant rate and measure the growth of memory, streams and records.
+@click.option(
+    "--retention",
+    type=click.IntRange(RETENTION_SECONDS_MIN, RETENTION_SECONDS_MAX),
+    default=60,
+    metavar="SECONDS",
+    show_default=True,
+    help="how long acknowledged events are kept (STREAM_RETENTION_SECONDS)",
+)
+def soak(broker: str, store: str, minutes: float, per_second: float, retention: int) -> int:
+    """Place orders at a constant rate and measure the growth of memory, disk, streams and records.
 
-    The exit code is 1 if a response was not 201, or if an app or a sidecar grew by more than 5 %.
+    The exit code is 1 if a response was not 201, or if anything grew that must be flat.
     """
-    from bench import soak
+    from bench.soak import run
+    from bench.soak_samples import Soak
 
-    return soak.run(soak.Soak(broker, store, per_second, minutes))
+    return run(Soak(broker, store, per_second, minutes, retention))
 
 
 @click.command("memory")

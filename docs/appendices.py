@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Sequence
 
+from bench import soak_report, soak_samples
 from sidecart.launcher.project import root
 from sidecart.testkit.faults.report import Report, fault_table, table
 from tests.kubernetes import rollout, usage
@@ -23,6 +24,8 @@ PAGES = (
 )
 CLUSTER = APPENDIX / "kubernetes"
 """The reports of `./sidecart test-kubernetes --reports`."""
+SOAKS = APPENDIX / "soak"
+"""The samples of `./sidecart soak`."""
 PLACE = re.compile(r"(<!-- table: ([a-z ]+) -->\n\n).*?(\n<!-- end -->)", re.DOTALL)
 KILLS, ON_CLUSTER = "kills", "kubernetes"
 
@@ -49,7 +52,9 @@ def sums(runs: Sequence[Report]) -> str:
 
 def tables() -> dict[str, str]:
     """Return each table by the name that the page gives it."""
-    kills = [each for each in reports() if each.kind == KILLS]
+    kills = [each for each in reports() if each.kind == KILLS and each.gateways == 1]
+    gateways = [each for each in reports() if each.kind == KILLS and each.gateways > 1]
+    soaks = [soak_samples.read(path) for path in sorted(SOAKS.glob("*.json"))]
     cluster = [each for each in reports() if each.kind == ON_CLUSTER]
     others = [each for each in reports() if each.kind not in (KILLS, ON_CLUSTER)]
     rollouts = [*rollout.read("rollouts-*.json", CLUSTER), *rollout.read("autoscaling-*.json", CLUSTER)]
@@ -57,6 +62,9 @@ def tables() -> dict[str, str]:
         "sums of kills": sums(kills),
         "runs of kills": table(kills),
         "targets of kills": fault_table(kills),
+        "sums of three gateways": sums(gateways),
+        "runs of three gateways": table(gateways),
+        "soaks": "\n\n".join(map(soak_report.table, soaks)),
         "runs of other kinds": table(others),
         "runs on a cluster": table(cluster),
         "targets on a cluster": fault_table(cluster),

@@ -18,6 +18,8 @@ from sidecart.launcher.servers.valkey_groups import groups_of
 
 PAGE = 1_000
 SECONDS_MAX = 20
+HYPHENATED = ("Probe", "Replies")
+"""The first words of topics with hyphens."""
 QUEUES = ("list_queues", "-q", "--no-table-headers", "name", "messages_ready", "messages_unacknowledged")
 
 
@@ -112,10 +114,11 @@ def queues(listed: str) -> list[Backlog]:
 
 
 def consumer_and_topic(queue: str) -> tuple[str, str]:
-    """Split a queue's name: a topic contains a hyphen only if it is a probe's topic."""
-    consumer, probe, rest = queue.partition("-Probe-")
-    if probe:
-        return consumer, f"Probe-{rest}"
+    """Split a queue's name: only a probe's topic and a reply topic contain a hyphen."""
+    for kind in HYPHENATED:
+        consumer, found, rest = queue.partition(f"-{kind}-")
+        if found:
+            return consumer, f"{kind}-{rest}"
     consumer, _, topic = queue.rpartition("-")
     return consumer, topic
 

@@ -23,6 +23,9 @@ from sidecart.launcher.project import root
 from sidecart.launcher.topics import GATEWAY
 from sidecart.launcher.topology import app_for_sidecar, app_of, sidecar_of
 
+MAILS = "mails.jsonl"
+"""The journal of the mail catcher, in the data folder."""
+
 
 class Starter:
     """Starts processes without waiting until they are ready."""
@@ -123,7 +126,7 @@ class Starter:
 def mail_catcher(ports: Mapping[str, int], data: Path) -> list[str]:
     """Return the command line of a mail catcher with its journal in a folder, which is created."""
     data.mkdir(parents=True, exist_ok=True)
-    words = [sys.executable, "-m", "sidecart.launcher.servers.mailcatcher", "--journal", str(data / "mails.jsonl")]
+    words = [sys.executable, "-m", "sidecart.launcher.servers.mailcatcher", "--journal", str(data / MAILS)]
     return [*words, "--smtp-port", str(ports[MAIL_SMTP]), "--http-port", str(ports[MAIL_HTTP])]
 
 
