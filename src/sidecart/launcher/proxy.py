@@ -22,8 +22,7 @@ STOP_SECONDS = 40
 CONNECTIONS_MAX = 45_000
 FILES_OF_ITS_OWN = 200
 DRAIN_SECONDS = 2
-"""How long a stopping gateway serves while /readyz reports the stop; the proxy needs 1.5 s to see it.
-"""
+"""How long a stopping gateway serves while /readyz reports the stop; the proxy sees it in 1.5 s."""
 
 NOT_INSTALLED = "HAProxy is not installed (several gateways need it): run `make system-deps`"
 

@@ -38,7 +38,7 @@ def test_an_unreachable_sidecar_is_named() -> None:
 
 
 def test_many_keys_are_read_in_one_call() -> None:
-    """The values have the sequence of their keys; an absent key has None, and no key needs no call."""
+    """The values are in the order of their keys, None for an absent one; no key needs no call."""
 
     async def scenario() -> None:
         async with daprd() as fake:
