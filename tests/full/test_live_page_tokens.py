@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Dialog, expect, sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from sidecart.edge.callers import OPERATOR
 from sidecart.launcher.lifecycle.system import Options, System
@@ -32,40 +32,43 @@ def shown(folder: Path, settings: dict[str, str]) -> Iterator[tuple[System, Live
         yield shop, live
 
 
-def replay(live: Live, letter_id: str, token: str | None) -> str:
-    """Press the button of a dead letter, confirm, and answer the question for a token, if it comes;
-    return the question.
-    """
-    asked = []
-
-    def answer(dialog: Dialog) -> None:
-        asked.append(dialog.message)
-        dialog.dismiss() if token is None else dialog.accept(token)
-
-    live.page.once("dialog", answer)
+def replay(live: Live, letter_id: str) -> None:
+    """Press the button of a dead letter, and confirm."""
     live.page.get_by_role("button", name=letter_id).first.click()
     live.page.locator("#confirm-yes").click()
-    return "".join(asked)
 
 
-def test_with_another_issuer_the_page_asks_for_the_token_of_an_operator(tmp_path: Path) -> None:
-    """The forms are off and the page says why. A user's token replays no dead letter."""
+def sign_in(live: Live, token: str) -> None:
+    """Act by a token."""
+    live.page.get_by_label("Access token of an operator").fill(token)
+    live.page.get_by_role("button", name="Sign in").click()
+
+
+def test_with_another_issuer_an_operator_signs_in(tmp_path: Path) -> None:
+    """The forms are off and the page says why. It shows no dead letter before, nor to a user."""
     with OtherIssuer() as issuer, shown(tmp_path, issuer.settings) as (shop, live):
         page, result = live.page, live.page.locator("#dead-letters .result")
         expect(page.locator("#try")).to_contain_text(NO_FORMS)
-        expect(page.locator("form")).to_have_count(1)  # the dialog of the dead letters
+        expect(page.locator("#try form")).to_have_count(0)
         expect(page.locator("#panels")).to_be_hidden()
         letter_id = dead_letter(shop)
+        expect(page.locator("#dead-letters .count")).to_have_text("(1)")
+        expect(page.locator("#dead-letters .groups")).to_have_text("Sign in as an operator to see the dead letters.")
+        expect(page.locator("#audit .scroll")).to_be_empty()
         assert [] == live.complaints
 
-        assert replay(live, letter_id, None)
-        expect(result).to_be_empty()
-        replay(live, letter_id, "")
-        expect(result).to_contain_text("401")
-        replay(live, letter_id, issuer.token("ann@example.com"))
-        expect(result).to_contain_text("403 Forbidden: only an operator")
-        replay(live, letter_id, issuer.token("boss@example.com", roles=(OPERATOR,)))
+        for token, status in (
+            ("no token", "401"),
+            (issuer.token("ann@example.com"), "403 Forbidden: only an operator"),
+        ):
+            sign_in(live, token)
+            expect(page.locator("#sign-in output")).to_contain_text(status)
+            expect(page.get_by_role("button", name=letter_id)).to_have_count(0)
+        sign_in(live, issuer.token("boss@example.com", roles=(OPERATOR,)))
+        expect(page.locator("#operator .who")).to_contain_text("boss@example.com")
+        replay(live, letter_id)
         expect(result).to_have_text(REPLAYED)
+        expect(page.locator("#audit tbody tr").first).to_contain_text("boss@example.com")
 
 
 def test_without_tokens_every_part_of_the_page_works(tmp_path: Path) -> None:
@@ -84,7 +87,7 @@ def test_without_tokens_every_part_of_the_page_works(tmp_path: Path) -> None:
         page.locator("#read").get_by_role("button", name="Read").click()
         expect(page.locator("#read pre")).to_contain_text("ann@example.com")
 
-        assert "" == replay(live, dead_letter(shop), None)
+        replay(live, dead_letter(shop))
         expect(page.locator("#dead-letters .result")).to_have_text(REPLAYED)
         assert [] == live.complaints
 

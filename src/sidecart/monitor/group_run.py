@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections import Counter
@@ -14,6 +15,8 @@ from sidecart.launcher.dead_letter_groups import require_group
 from sidecart.launcher.dead_letter_runs import perform, select
 from sidecart.launcher.dead_letters import DeadLetter, Filter, State
 from sidecart.launcher.errors import LaunchError
+
+log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 0.5
 """The pause between two notices about the progress."""
@@ -70,6 +73,9 @@ class GroupRun:
 
         try:
             await asyncio.to_thread(self._act, begun, operator, notify)
+        except Exception:  # a bug must not leave a run that never ends on the page
+            log.exception("unexpected error in the %s of group %s", begun.action, begun.group)
+            self._notify(replace(begun, state=FAILED, why="unexpected error: see the log of the page"))
         finally:
             self._changed()
 

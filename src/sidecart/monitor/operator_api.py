@@ -1,6 +1,6 @@
 """The routes of the operator's view: dead letters, the audit trail, flows by id, lag.
 
-`route` is the only way to add one: it asks `Operators` before anything else.
+`_route` is the only way to add one: it asks `Operators` before anything else.
 """
 
 from __future__ import annotations

@@ -127,3 +127,20 @@ def test_a_failed_run_says_why() -> None:
         assert ENDED == (await watched.wait()).state
 
     play(scenario)
+
+
+def test_a_bug_ends_the_run_on_the_page() -> None:
+    """The log has the traceback."""
+
+    async def scenario(state: FakeState, watched: Watched) -> None:
+        def fail() -> None:
+            raise ZeroDivisionError
+
+        state.on_publish = fail
+        await watched.run.start("replay", watched.group, BOSS)
+        last = await watched.wait()
+
+        assert (FAILED, "unexpected error: see the log of the page") == (last.state, last.why)
+        assert "interrupted" == newest_entries(state)[0].outcome
+
+    play(scenario)
