@@ -16,7 +16,7 @@ import pytest
 
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.ports import free_port, is_listening
-from sidecart.launcher.proxy import TOGETHER, command
+from sidecart.launcher.proxy import command, together
 
 SECONDS = 30
 
@@ -93,7 +93,7 @@ def test_without_a_ready_gateway_reads_pass_and_writes_are_rejected(
 class Server(ThreadingHTTPServer):
     """A server that accepts many connections at once."""
 
-    request_queue_size = 4 * TOGETHER
+    request_queue_size = 4 * together()
 
 
 class Holding(Gateway):
@@ -112,14 +112,14 @@ class Holding(Gateway):
 
 
 def test_one_gateway_is_filled_after_the_other(tmp_path: Path) -> None:
-    """A gateway gets `TOGETHER` requests before the next gets any. No request waits for a place."""
-    held, released = Counter[int](), threading.Event()
+    """A gateway gets `together()` requests before the next gets any. No request waits for a place."""
+    held, released, first = Counter[int](), threading.Event(), together()
     handler = type("Counting", (Holding,), {"held": held, "released": released})
     with Server(("127.0.0.1", 0), handler) as one, Server(("127.0.0.1", 0), handler) as two:
         for server in (one, two):
             threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         ports = {"gateway-0": one.server_port, "gateway-1": two.server_port}
-        with running_proxy(tmp_path, ports) as url, ThreadPoolExecutor(4 * TOGETHER) as callers:
+        with running_proxy(tmp_path, ports) as url, ThreadPoolExecutor(4 * first) as callers:
 
             def call(requests: int) -> Counter[int]:
                 calls.extend(
@@ -130,9 +130,9 @@ def test_one_gateway_is_filled_after_the_other(tmp_path: Path) -> None:
                 return Counter(held)
 
             calls: list[Future[httpx.Response]] = []
-            assert Counter({one.server_port: TOGETHER}) == call(TOGETHER)
+            assert Counter({one.server_port: first}) == call(first)
             assert 1 == call(1)[two.server_port]
-            call(3 * TOGETHER - 1)  # more than all places
+            call(3 * first - 1)  # more than all places
             released.set()
             assert {200} == {each.result().status_code for each in calls}
         for server in (one, two):

@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import resource
 import shutil
 from collections.abc import Iterator, Mapping
@@ -94,6 +95,8 @@ TOGETHER = 16
 """Requests that a gateway gets before the next one gets any. They wait for each other for less than
 20 ms, because a gateway spends about 1 ms on each.
 """
+TOGETHER_ALL_CORES = 64
+"""On a machine with few cores a gateway gets more: others could not run beside it."""
 SPARE = 8
 
 CONTAINERS_FILE = "tye-or-compose/haproxy.cfg"
@@ -148,6 +151,11 @@ def _problems() -> Iterator[str]:
         )
 
 
+def together() -> int:
+    """Return the number of requests that a gateway on this machine gets before the next one."""
+    return max(TOGETHER, TOGETHER_ALL_CORES // (os.cpu_count() or 1))
+
+
 def _connections() -> int:
     """Return the connection limit.
 
@@ -173,7 +181,7 @@ def command(folder: Path, port: int, gateways: Mapping[str, int]) -> list[str]:
         raise LaunchError(NOT_INSTALLED)
     configuration = folder / "haproxy.cfg"
     servers = {name: f"127.0.0.1:{at}" for name, at in gateways.items()}
-    configuration.write_text(_configuration(f"127.0.0.1:{port}", _connections(), servers), encoding="utf-8")
+    configuration.write_text(_configuration(f"127.0.0.1:{port}", _connections(), servers, together()), encoding="utf-8")
     return [program, "-db", "-f", str(configuration)]
 
 
@@ -181,11 +189,11 @@ def container_configuration() -> str:
     """Return the configuration for the containers of the gateways."""
     servers = {pod_name_of(name): f"{name}:{APP_PORT}" for name in CONTAINERS}
     options = " resolvers containers init-addr none resolve-prefer ipv4"
-    return _configuration(f":{APP_PORT}", CONTAINERS_CONNECTIONS_MAX, servers, options, RESOLVERS)
+    return _configuration(f":{APP_PORT}", CONTAINERS_CONNECTIONS_MAX, servers, TOGETHER, options, RESOLVERS)
 
 
 def _configuration(
-    bind: str, connections: int, servers: Mapping[str, str], options: str = "", resolvers: str = ""
+    bind: str, connections: int, servers: Mapping[str, str], requests: int, options: str = "", resolvers: str = ""
 ) -> str:
     return CONFIGURATION.format(
         errors="".join(_problems()),
@@ -195,7 +203,7 @@ def _configuration(
         head_bytes=2 * HEAD_BYTES_MAX + BUFFER_BYTES_SPARE,
         headers=HEADERS_MAX + HEADERS_SPARE,
         spare=SPARE,
-        together=TOGETHER,
+        together=requests,
         servers="".join(f"    server {name} {at}\n" for name, at in servers.items()),
         tracking="".join(f"    server {name} {at} track gateways/{name}\n" for name, at in servers.items()),
         options=options,
