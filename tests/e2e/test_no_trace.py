@@ -134,7 +134,7 @@ def rewrite_files(shop: System, wanted: Wanted) -> None:
             shop.deadline.until(lambda: not is_rewriting(client), SECONDS, lambda: "no end of the rewrite")
     if shop.options.store == "postgres":
         with psycopg.connect(shop.store_address, autocommit=True) as connection:
-            for statement in statements("sql"):
+            for statement in statements("postgresql"):
                 connection.execute(statement)
 
 
