@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from sidecart.cli import dead_letter_commands
+from sidecart.cli import running as cli_running
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.running_state import RunningState
 from sidecart.testkit.tap import Tap
@@ -84,8 +85,8 @@ def test_no_text_controls_the_terminal_of_an_operator(
     shopper.until(
         lambda: all(shopper.state("notification", f"dead:{each}").status_code == 200 for each in made), "the letters"
     )
-    monkeypatch.setattr(dead_letter_commands, "_running", lambda: state)
-    for arguments in (["list"], *(["show", each] for each in made)):
+    monkeypatch.setattr(cli_running, "running", lambda: state)
+    for arguments in (["list"], ["groups"], *(["show", each] for each in made)):
         dead_letter_commands.command.main(arguments, standalone_mode=False)
     printed = capsys.readouterr().out
 

@@ -63,6 +63,7 @@ PHRASES = {
     "accountKey": "a name of Dapr's metadata for Azure",
     "from email": "a package of Python's standard library",
     "EmailMessage": "a class of Python's standard library",
+    "balance first": "a setting of HAProxy",
     "balance leastconn": "a setting of HAProxy",
     "balance roundrobin": "a setting of HAProxy",
     "ORDER BY": "a clause of SQL",

@@ -74,7 +74,7 @@ frontend entrance
     default_backend gateways
 backend first
     # Each gateway gets this many requests before the next one gets any. A gateway with several
-    # requests handles more of them each time it wakes up, and an order takes less CPU time (ADR 69).
+    # requests handles more of them each time it wakes up, and each takes less CPU time (ADR 69).
     balance first
     default-server maxconn {together}{options}
 {tracking}backend gateways
