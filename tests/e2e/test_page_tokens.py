@@ -174,7 +174,6 @@ def test_with_another_issuer_only_its_operator_sees_a_dead_letter(closed_page: S
     assert letter_id in {each["id"] for each in shown.json()["newest"]}
     assert {"who": "boss@example.com", "via": "page"} == named
     assert {"total", "changes"} == set(notices[0].body["dead_letters"])
-    assert letter_id not in str(notices)
 
 
 def test_with_another_issuer_only_its_operator_replays_a_dead_letter(closed_page: System, issuer: OtherIssuer) -> None:
