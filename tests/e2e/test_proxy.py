@@ -7,7 +7,8 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.ports import free_port, is_listening
-from sidecart.launcher.proxy import command, together
+from sidecart.launcher.proxy import FEW, command, together
 
 SECONDS = 30
 
@@ -111,29 +112,46 @@ class Holding(Gateway):
         self._answer(200, b"read")
 
 
-def test_one_gateway_is_filled_after_the_other(tmp_path: Path) -> None:
-    """A gateway gets `together()` requests before the next gets any. No request waits for a place."""
-    held, released, first = Counter[int](), threading.Event(), together()
-    handler = type("Counting", (Holding,), {"held": held, "released": released})
-    with Server(("127.0.0.1", 0), handler) as one, Server(("127.0.0.1", 0), handler) as two:
-        for server in (one, two):
+@contextmanager
+def holding_gateways(number: int, handler: type[Holding]) -> Iterator[list[Server]]:
+    """Start fake gateways that keep their requests."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(Server(("127.0.0.1", 0), handler)) for _ in range(number)]
+        for server in servers:
             threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        ports = {"gateway-0": one.server_port, "gateway-1": two.server_port}
-        with running_proxy(tmp_path, ports) as url, ThreadPoolExecutor(4 * first) as callers:
+            stack.callback(server.shutdown)
+        yield servers
 
-            def call(requests: int) -> Counter[int]:
-                calls.extend(
-                    callers.submit(httpx.get, f"{url}/user/1", timeout=SECONDS, trust_env=False)
-                    for _ in range(requests)
-                )
-                Deadline().until(lambda: held.total() == len(calls), SECONDS, lambda: f"{held} of {len(calls)}")
-                return Counter(held)
 
-            calls: list[Future[httpx.Response]] = []
-            assert Counter({one.server_port: first}) == call(first)
-            assert 1 == call(1)[two.server_port]
-            call(3 * first - 1)  # more than all places
-            released.set()
-            assert {200} == {each.result().status_code for each in calls}
-        for server in (one, two):
+def test_the_first_two_gateways_share_the_requests_at_a_low_load(tmp_path: Path) -> None:
+    """Further ones go to every gateway, and no request waits for a place. Without the first two,
+    the others get all.
+    """
+    held, released, each = Counter[int](), threading.Event(), together()
+    handler = type("Counting", (Holding,), {"held": held, "released": released})
+    with (
+        holding_gateways(3, handler) as servers,
+        running_proxy(tmp_path, {f"gateway-{at}": one.server_port for at, one in enumerate(servers)}) as url,
+        ThreadPoolExecutor(6 * each) as callers,
+    ):
+        ports = [one.server_port for one in servers]
+
+        def call(requests: int) -> list[int]:
+            calls.extend(
+                callers.submit(httpx.get, f"{url}/user/1", timeout=SECONDS, trust_env=False) for _ in range(requests)
+            )
+            Deadline().until(lambda: held.total() == len(calls), SECONDS, lambda: f"{held} of {len(calls)}")
+            return [held[port] for port in ports]
+
+        calls: list[Future[httpx.Response]] = []
+        assert [each, each, 0] == call(2 * each)
+        assert call(3 * each)[2] >= each
+        released.set()
+        assert {200} == {call.result().status_code for call in calls}
+        for server in servers[:FEW]:
             server.shutdown()
+            server.server_close()
+        # the proxy answers 503 until its checks fail, because both ended at once
+        write = partial(httpx.post, f"{url}/order/create", timeout=SECONDS, trust_env=False)
+        Deadline().until(lambda: write().status_code == 201, SECONDS, lambda: "the third gateway gets nothing")
+        assert {201} == {answer.result().status_code for answer in [callers.submit(write) for _ in range(each)]}

@@ -69,14 +69,15 @@ frontend entrance
     # /readyz is 200 only when the proxy sends writes to a gateway: its checks see a gateway up to
     # half a second after it became ready.
     use_backend reads if METH_GET !{{ path /readyz }} !{{ nbsrv(gateways) gt 0 }}
-    # Threads that decide at the same time may take one place each; a request must not wait for one.
-    use_backend first if {{ be_conn_free(first) gt {spare} }}
+    use_backend few if {{ be_conn(few) lt {together} }}
     default_backend gateways
-backend first
-    # Each gateway gets this many requests before the next one gets any. A gateway with several
-    # requests handles more of them each time it wakes up, and each takes less CPU time (ADR 69).
-    balance first
-    default-server maxconn {together}{options}
+backend few
+    # The first gateways share this many requests, and all gateways those beyond. A gateway with
+    # several requests handles more of them each time it wakes up, so each takes less CPU time (ADR
+    # 69). No request waits for a place: while a dead gateway still counts, the others take all.
+    balance leastconn
+    option allbackups
+    default-server maxconn 20000{options}
 {tracking}backend gateways
     balance leastconn
     # Excludes the broker: while it blocks publishing, every gateway still reads and answers 202.
@@ -91,13 +92,14 @@ backend first
     default-server check inter 4s fastinter 500ms downinter 500ms fall 2 rise 1 maxconn 20000{options}
 {servers}{resolvers}"""
 
+FEW = 2
+"""Gateways that share the requests at a low load: one could not take over at once from another."""
 TOGETHER = 16
-"""Requests that a gateway gets before the next one gets any. They wait for each other for less than
-20 ms, because a gateway spends about 1 ms on each.
+"""Requests for each of these gateways before the others get any. They wait for each other for less
+than 20 ms, because a gateway spends about 1 ms on each.
 """
 TOGETHER_ALL_CORES = 64
 """On a machine with few cores a gateway gets more: others could not run beside it."""
-SPARE = 8
 
 CONTAINERS_FILE = "tye-or-compose/haproxy.cfg"
 CONTAINERS_CONNECTIONS_MAX = 4_000
@@ -151,8 +153,14 @@ def _problems() -> Iterator[str]:
         )
 
 
+def _tracking(servers: Mapping[str, str]) -> Iterator[str]:
+    """Yield the first gateways, and the others for the time in which none of these is ready."""
+    for number, (name, at) in enumerate(servers.items()):
+        yield f"    server {name} {at} track gateways/{name}{' backup' if number >= FEW else ''}\n"
+
+
 def together() -> int:
-    """Return the number of requests that a gateway on this machine gets before the next one."""
+    """Return the requests for each of the first gateways on this machine before others get any."""
     return max(TOGETHER, TOGETHER_ALL_CORES // (os.cpu_count() or 1))
 
 
@@ -202,10 +210,9 @@ def _configuration(
         head_seconds=int(HEAD_SECONDS_MAX),
         head_bytes=2 * HEAD_BYTES_MAX + BUFFER_BYTES_SPARE,
         headers=HEADERS_MAX + HEADERS_SPARE,
-        spare=SPARE,
-        together=requests,
+        together=FEW * requests,
         servers="".join(f"    server {name} {at}\n" for name, at in servers.items()),
-        tracking="".join(f"    server {name} {at} track gateways/{name}\n" for name, at in servers.items()),
+        tracking="".join(_tracking(servers)),
         options=options,
         resolvers=resolvers,
     )
