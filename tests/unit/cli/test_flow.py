@@ -27,7 +27,7 @@ def test_moments_and_records_are_printed(capsys: pytest.CaptureFixture[str]) -> 
 
     moment, record = capsys.readouterr().out.splitlines()
     assert ["2026-01-15T09:45:00Z", "order", "record"] == moment.split()[:3]
-    assert f"order: order:{ID}  order_id {ID}, status paid\\x1b[2J, pay_before 2026-01-15T09:45:00Z" == record
+    assert f"order: order:{ID}  order_id {ID}, pay_before 2026-01-15T09:45:00Z, status paid\\x1b[2J" == record
 
 
 def test_the_output_is_json_on_request(capsys: pytest.CaptureFixture[str]) -> None:
