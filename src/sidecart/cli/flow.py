@@ -32,7 +32,7 @@ def command(id_: str, as_json: bool, context: str | None) -> int:
         for each in found.moments:
             print(escaped(f"{each.at:24}  {each.app:12}  {each.source:11}  {each.what}"))
         for record in found.records:
-            # in the order of names, because stores keep fields in different orders
+            # sorted, because PostgreSQL does not keep the sequence of the fields
             fields = ", ".join(f"{name} {value}" for name, value in sorted(record.fields.items()))
             print(escaped(f"{record.app}: {record.key}  {fields}").replace("\n", " "))
         for problem in found.problems:
