@@ -10,10 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
+import pytest
 from playwright.sync_api import Browser, Page, Playwright, Request, TimeoutError, expect
 
 from sidecart.launcher import monitor
+from sidecart.launcher.lifecycle.system import Options, System
 from tests.full.relay import Relay
+from tests.suites import STORE_OF_BROKER
 
 SECONDS = 60
 FLAGS = (
@@ -25,6 +28,11 @@ FLAGS = (
     "--disable-sync",
 )
 Scheme = Literal["light", "dark"]
+
+
+def shop_with_page(broker: str, folders: pytest.TempPathFactory) -> System:
+    """Return a shop with its live page on a broker and its store, to be started."""
+    return System(Options(broker, STORE_OF_BROKER[broker], folder=folders.mktemp(broker), monitor=True), print)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,11 @@ from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
 
 from gateway.app import SHOP
 from shop.acting import acting
-from sidecart.launcher.lifecycle.system import Options, System
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.topics import read_topics
 from sidecart.launcher.topology import sidecar_of
 from tests.e2e.shopper import TEA
-from tests.full.live_page import SECONDS, Live, opened
+from tests.full.live_page import SECONDS, Live, opened, shop_with_page
 from tests.suites import STORE_OF_BROKER
 
 GATEWAY, BROKER, USER = "Gateway", "Message Broker", "User Service"
@@ -81,9 +81,7 @@ SERIOUS = ("serious", "critical")
 @pytest.fixture(scope="module", params=list(STORE_OF_BROKER))
 def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Start a shop with its live page, on each broker."""
-    broker = str(request.param)
-    folder = tmp_path_factory.mktemp(broker)
-    with System(Options(broker, STORE_OF_BROKER[broker], folder=folder, monitor=True), print) as running:
+    with shop_with_page(str(request.param), tmp_path_factory) as running:
         yield running
 
 

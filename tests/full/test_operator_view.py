@@ -18,12 +18,12 @@ from playwright.sync_api import Locator, expect, sync_playwright
 from sidecart.edge.callers import OPERATOR
 from sidecart.issuer import keys, tokens
 from sidecart.launcher.dead_letter_groups import Group, group_dead_letters
-from sidecart.launcher.lifecycle.system import Options, System
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.topics import read_topics
 from sidecart.launcher.topology import sidecar_of
 from tests.e2e.test_dead_letters import event
-from tests.full.live_page import Live, opened
+from tests.full.live_page import Live, opened, shop_with_page
 from tests.suites import STORE_OF_BROKER
 
 COUNTS = {"OrderCreateRequested": 600, "OrderPaymentCreated": 300, "OrderPaid": 100}
@@ -36,9 +36,7 @@ PUBLISHERS = 8
 @pytest.fixture(scope="module", params=list(STORE_OF_BROKER))
 def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Start a shop with its live page, on each broker."""
-    broker = str(request.param)
-    folder = tmp_path_factory.mktemp(broker)
-    with System(Options(broker, STORE_OF_BROKER[broker], folder=folder, monitor=True), print) as running:
+    with shop_with_page(str(request.param), tmp_path_factory) as running:
         yield running
 
 
