@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -55,6 +55,11 @@ class Simulation(Generic[S]):
         except AssertionError as error:  # the world did not come to rest
             return [str(error)]
 
-    def failures(self, setup: Setup, seeds: Iterable[int]) -> dict[int, str]:
-        """Return the first violation of each failing seed; a mutant must have one."""
-        return {seed: wrong[0] for seed in seeds if (wrong := self.found(seed, setup))}
+    def failures(self, setup: Setup, seeds: Iterable[int]) -> Iterator[tuple[int, str]]:
+        """Yield each failing seed with its first violation; a mutant must have one.
+
+        A caller that takes only the first one saves the run of all seeds after it.
+        """
+        for seed in seeds:
+            if wrong := self.found(seed, setup):
+                yield seed, wrong[0]

@@ -14,16 +14,16 @@ SEEDS = range(100)
 
 def test_the_complete_project_survives_all_faults() -> None:
     """Each coin counts once, whatever the schedule."""
-    assert {} == SIMULATION.failures(Setup(), SEEDS)
+    assert [] == list(SIMULATION.failures(Setup(), SEEDS))
 
 
 @pytest.mark.parametrize("name", ["no ETag", "no outbox", "an unfinished save is cached"])
 def test_a_missing_safeguard_is_found(name: str) -> None:
     """A mutant fails with some seed, and the same seed finds nothing in the complete project."""
-    failures = SIMULATION.failures(MUTANTS[name], SEEDS)
+    failure = next(SIMULATION.failures(MUTANTS[name], SEEDS), None)
 
-    assert failures
-    assert [] == SIMULATION.found(min(failures))
+    assert failure is not None
+    assert [] == SIMULATION.found(failure[0])
 
 
 def test_a_calm_world_makes_no_repeats() -> None:
