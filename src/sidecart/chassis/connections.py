@@ -13,6 +13,7 @@ from typing import cast
 
 import httptools
 
+from sidecart.chassis.deadlines import Deadlines
 from sidecart.chassis.settings import in_url
 
 IDLE_SECONDS_MAX = 60.0  # shorter than the server's own limit for idle connections
@@ -134,6 +135,7 @@ class Connections:
         self._host = host
         self._port = port
         self._free = asyncio.Semaphore(connections_max)
+        self._deadlines = Deadlines()
         self._idle: list[_Connection] = []
         lines = {"host": f"{in_url(host)}:{port}", **headers}
         if not all(f"{name}{value}".isascii() and f"{name}{value}".isprintable() for name, value in lines.items()):
@@ -155,8 +157,9 @@ class Connections:
             request = f"{head}\r\n".encode()
         else:
             request = f"{head}content-type: {content_type}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
-        async with asyncio.timeout(seconds), self._free:
-            return await self._send(method, request)
+        with self._deadlines.within(seconds):
+            async with self._free:
+                return await self._send(method, request)
 
     async def _send(self, method: str, request: bytes) -> Answer:
         idle = self._idle_connection()
