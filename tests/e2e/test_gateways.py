@@ -104,6 +104,23 @@ def test_the_gateway_that_holds_a_request_answers_it(shopper: Shopper) -> None:
     assert 0 == shopper.balance(user_id)
 
 
+def test_every_gateway_refuses_an_erased_user(shopper: Shopper) -> None:
+    """One gateway serves the erasure; the others know the user, and learn of it."""
+    user_id = shopper.register()["user_id"]
+    shopper.deposit(user_id, 2 * GATEWAYS * TEA_CENTS)
+    urls = [f"http://127.0.0.1:{shopper.shop.ports[name]}" for name in replicas_of(GATEWAY, GATEWAYS)]
+
+    def statuses() -> list[int]:
+        body = {"user_id": user_id, "items": [TEA]}
+        return [shopper.http.post(f"{url}/order/create", json=body).status_code for url in urls]
+
+    before = statuses()
+    assert 200 == shopper.http.delete(f"{urls[0]}/user/{user_id}").status_code
+
+    assert [201] * GATEWAYS == before
+    shopper.until(lambda: [404] * GATEWAYS == statuses(), "the refusals")
+
+
 def commands(shopper: Shopper) -> list[Seen]:
     """Return the commands to place an order that passed the broker, oldest first."""
     return [one for one in shopper.tap.seen if one.topic == "OrderCreateRequested"]
@@ -241,7 +258,8 @@ def test_what_a_gone_gateway_left_is_removed(shopper: Shopper, monkeypatch: pyte
         early, due = remover.look(GONE_SECONDS - 1), remover.look(GONE_SECONDS)
 
         assert {} == early
-        assert {"gateway-2: probe", "gateway-2: own replies"} == due.keys()
+        others = {f"gateway-2: {kind}" for kind in ("probe", "own replies", "broadcast replies")}
+        assert others == due.keys()
         assert all(due.values())
         assert kept == known()
         assert {} == remover.look(2 * GONE_SECONDS)

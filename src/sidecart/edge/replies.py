@@ -59,7 +59,8 @@ class Replies:
     def handlers(self, reply_to: str) -> dict[str, Handler]:
         """Return the topics of this gateway's replies, each with its handler.
 
-        They are the reply topics of a gateway with an address, else the topics of all replies.
+        They are the topics of all replies. A gateway with an address reads its reply topics
+        instead, and the shared topics of erasures: each gateway must refuse an erased person.
         """
         if not reply_to:
             return {topic: partial(self.handle, topic) for topic in self._publishers}
@@ -68,8 +69,11 @@ class Replies:
             by_publisher[publisher].add(topic)
         own = {reply_topic(reply_to, publisher): publisher for publisher in by_publisher}
         return {
-            topic: partial(self._handle_addressed, topic, publisher, frozenset(by_publisher[publisher]))
-            for topic, publisher in own.items()
+            **{topic: partial(self.handle, topic) for topic in self._erasures},
+            **{
+                topic: partial(self._handle_addressed, topic, publisher, frozenset(by_publisher[publisher]))
+                for topic, publisher in own.items()
+            },
         }
 
     async def handle(self, topic: str, body: bytes) -> None:

@@ -26,6 +26,8 @@ class Topic:
     publisher: str
     consumers: tuple[str, ...]
     component: str
+    broadcast: bool = False
+    """Whether every gateway reads it, and not only the one that waits for this reply."""
 
 
 @cache
@@ -51,6 +53,7 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     publisher: str
     consumers: tuple[str, ...]
     component: str
+    broadcast: bool = False
 
 
 def _topic(name: str, entry: object) -> Topic:
@@ -59,7 +62,9 @@ def _topic(name: str, entry: object) -> Topic:
     for consumer in read.consumers:
         if read.consumers.count(consumer) > 1:
             raise LaunchError(f"{where} has the consumer {consumer} twice")
-    return Topic(read.publisher, read.consumers, read.component)
+    if read.broadcast and GATEWAY not in read.consumers:
+        raise LaunchError(f"{where} is broadcast to every {GATEWAY}: add the consumer {GATEWAY}, or remove broadcast")
+    return Topic(read.publisher, read.consumers, read.component, read.broadcast)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ def subscriptions(
 
     A system is ready only when the broker knows all of them. The replicas of a service share its
     app-id as their consumer. `addressed`: several gateways run, and each reads its own replies
-    only.
+    and those that are broadcast.
     """
     found = []
     for app_id in app_ids():
@@ -119,12 +124,15 @@ def subscriptions(
 
 
 def gateway_subscriptions(pod_name: str, *, addressed: bool) -> list[Subscription]:
-    """Return the subscriptions of one gateway: its probe, and its own replies or all replies."""
+    """Return the subscriptions of one gateway.
+
+    They are its probe, the replies that are broadcast, and its own or all other replies.
+    """
     kinds = subscriptions_by_kind(pod_name)
-    return [*kinds[PROBE], *kinds[OWN_REPLIES if addressed else SHARED_REPLIES]]
+    return [*kinds[PROBE], *kinds[BROADCAST], *kinds[OWN_REPLIES if addressed else SHARED_REPLIES]]
 
 
-PROBE, OWN_REPLIES, SHARED_REPLIES = "probe", "own replies", "shared replies"
+PROBE, BROADCAST, OWN_REPLIES, SHARED_REPLIES = "probe", "broadcast replies", "own replies", "shared replies"
 
 
 def subscriptions_by_kind(pod_name: str) -> dict[str, list[Subscription]]:
@@ -132,10 +140,12 @@ def subscriptions_by_kind(pod_name: str) -> dict[str, list[Subscription]]:
 
     It has either its own replies or the shared ones, but an earlier run may have left the others.
     """
+    known = read_topics()
     topics = {
         PROBE: [probe_topic(GATEWAY, pod_name)],
+        BROADCAST: [each for each in replies_by_topic() if known[each].broadcast],
         OWN_REPLIES: list(reply_topics_of(pod_name)),
-        SHARED_REPLIES: list(replies_by_topic()),
+        SHARED_REPLIES: [each for each in replies_by_topic() if not known[each].broadcast],
     }
     return {kind: [Subscription(GATEWAY, pod_name, REPLIES, each) for each in some] for kind, some in topics.items()}
 

@@ -61,10 +61,10 @@ def test_one_gateway_reads_the_topics_of_all_replies() -> None:
 
 
 def test_each_of_several_gateways_reads_its_own_topics() -> None:
-    """One for each service that replies."""
+    """One for each service that replies, and the shared topic of erasures."""
     gateway = Gateway("gateway-3")
 
-    assert OWN == set(gateway.handlers)
+    assert {*OWN, "UserErased"} == set(gateway.handlers)
     assert "AccountDeposited" == gateway.receive("Replies-gateway-3-billing", deposited(replyto="gateway-3"))
 
 

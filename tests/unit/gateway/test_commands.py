@@ -16,6 +16,13 @@ def test_the_gateway_consumes_exactly_the_replies() -> None:
     assert {topic for topic, way in read_topics().items() if GATEWAY in way.consumers} == set(SHOP.command_of_reply)
 
 
+def test_every_gateway_reads_the_replies_that_erase() -> None:
+    """contracts/topics.json broadcasts them, and no other reply."""
+    broadcast = {topic for topic, way in read_topics().items() if way.broadcast}
+
+    assert {erasure.success for erasure in SHOP.erasures} == broadcast
+
+
 def test_the_consumer_of_a_command_answers_it() -> None:
     """The only consumer of a command publishes all of its replies."""
     for command in SHOP.all_commands:

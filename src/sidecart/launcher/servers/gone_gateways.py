@@ -25,7 +25,7 @@ from sidecart.chassis.reply_topics import REQUESTERS
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.servers import rabbitmq, valkey
 from sidecart.launcher.servers.server import Broker
-from sidecart.launcher.topics import PROBE, subscriptions_by_kind
+from sidecart.launcher.topics import BROADCAST, PROBE, subscriptions_by_kind
 
 FIRST = REQUESTERS[0]
 """It always exists."""
@@ -68,7 +68,7 @@ class Remover:
             f"{name}: {kind}": (name, some)
             for name, by_kind in kinds.items()
             for kind, some in by_kind.items()
-            if (name, kind) != (FIRST, PROBE)
+            if name != FIRST or kind not in (PROBE, BROADCAST)
         }
 
     @property
