@@ -14,7 +14,7 @@ import pytest
 from gateway.app import SHOP
 from sidecart.chassis.connections import Answer
 from sidecart.chassis.publishers import read_publishers
-from sidecart.chassis.server.inbound import Subscription
+from sidecart.chassis.server.deliveries import Subscription
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.serve import background
 from sidecart.chassis.server.shutdown import ShutdownSignal
@@ -40,7 +40,7 @@ class Gateway:
 
     def __init__(self, auth: settings.AuthSettings | None = None) -> None:
         self.sidecar = FakeSidecar()
-        self.app = module.gateway(SHOP, SETTINGS, replace(OWN, auth=auth))
+        self.app = module.gateway(SHOP, SETTINGS, replace(OWN, auth=auth)).asgi
         # The test sets the state of the app that PublicGate, SidecarAuth and AddressLimit wrap.
         inner: Any = self.app._app._app._app  # type: ignore[attr-defined]  # see the comment above
         self.shutdown = ShutdownSignal()

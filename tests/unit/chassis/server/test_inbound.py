@@ -10,7 +10,8 @@ import pytest
 from fastapi import Request, Response
 
 from sidecart.chassis.errors import PermanentError, TransientError
-from sidecart.chassis.server.inbound import InboundApp, Subscription
+from sidecart.chassis.server.deliveries import Subscription
+from sidecart.chassis.server.inbound import InboundApp
 
 
 class Refused(Exception):

@@ -15,7 +15,9 @@ from sidecart.chassis import store_health
 from sidecart.chassis.dead_letters import DeadLetters
 from sidecart.chassis.errors import PermanentError, SidecarUnavailable, TransientError
 from sidecart.chassis.server import loopback_probe
-from sidecart.chassis.server.inbound import InboundApp, SidecarAuth, Subscription
+from sidecart.chassis.server.deliveries import Subscription
+from sidecart.chassis.server.direct_http import ServedApp
+from sidecart.chassis.server.inbound import InboundApp, SidecarAuth
 from sidecart.chassis.server.serve import Read, ServiceWiring, background, server_config, service_app
 from sidecart.chassis.settings import Settings
 from sidecart.chassis.sidecar import HttpSidecar, connect
@@ -82,7 +84,7 @@ async def running(fake: Daprd) -> AsyncIterator[Lamps]:
 
         return ServiceWiring([Subscription("inbox", "Lamp", lamps.take)], [Read("/lamp/{id}", find)], lamps.shine)
 
-    app = service_app("lamps", Settings("127.0.0.1", 1, fake.port, "in-token", "out-token"), wire)
+    app = service_app("lamps", Settings("127.0.0.1", 1, fake.port, "in-token", "out-token"), wire).asgi
     assert isinstance(app, SidecarAuth)
     lamps = Lamps(fake, app)
     inner = app._app
@@ -445,7 +447,7 @@ def test_the_sidecar_closes_an_idle_connection_before_the_app_does() -> None:
     """The app keeps idle connections longer than Go's transport, which may use one for 90 s."""
     settings = Settings("127.0.0.1", 1, 2, "in-token", "out-token")
 
-    assert server_config(FastAPI(), settings).timeout_keep_alive > 90
+    assert server_config(ServedApp(FastAPI()), settings).timeout_keep_alive > 90
 
 
 def test_the_background_work_of_a_service_ends_with_it() -> None:
