@@ -16,6 +16,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from typing import cast
 
 import uvloop
 
@@ -83,8 +84,7 @@ class Sender(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the first delivery."""
-        assert isinstance(transport, asyncio.Transport | uvloop.loop.TCPTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is not a subclass
         self._send()
 
     def data_received(self, data: bytes) -> None:

@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 
 BODY_BYTES_MAX = HIGH_WATER_LIMIT
 """The server reads so much of a body without a pause; ASGI reads larger ones piece by piece."""
-EMPTY = b"content-length: 0\r\n"
 
 
 class DirectDeliveries:
@@ -104,14 +103,13 @@ class Delivery:
             return
         http = self._http
         headers = http.server_state.default_headers
-        lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in headers), EMPTY]
         if CLOSE in headers:
             self.keep_alive = False
         elif not self.keep_alive:
-            lines.append(b"%b: %b\r\n" % CLOSE)
-        lines.append(b"\r\n")
+            headers = [*headers, CLOSE]
+        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
         self.response_started = True
-        http.transport.write(b"".join(lines))
+        http.transport.write(b"%b%bcontent-length: 0\r\n\r\n" % (STATUS_LINE[status], lines))
         self.response_complete = True
         if not self.keep_alive:
             http.transport.close()
@@ -152,12 +150,14 @@ class DirectHttp(BoundedHttp):
         """Return the path of a request that bypasses ASGI, or None."""
         if self.direct is None or self.parser.get_method() != b"POST" or self.expect_100_continue:
             return None
-        if self.cycle is not None and not self.cycle.response_complete:
-            return None  # uvicorn queues it, and starts it in its turn
+        if self._unanswered:  # uvicorn queues it, and starts it in its turn
+            return None
         path = self.url.decode("ascii")
         return path if self.direct.accepts(path, self.headers) else None
 
 
 def _has_short_body(headers: Headers) -> bool:
-    # The parser has checked that there is at most one length, and that it is a number.
-    return any(name == b"content-length" and int(value) <= BODY_BYTES_MAX for name, value in headers)
+    for name, value in headers:
+        if name == b"content-length":  # at most one, and a number: the parser has checked it
+            return int(value) <= BODY_BYTES_MAX
+    return False
