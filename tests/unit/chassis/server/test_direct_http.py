@@ -518,3 +518,13 @@ def test_a_failure_outside_of_the_handler_is_answered_500_and_logged(caplog: pyt
     asyncio.run(scenario())
     assert [500] == statuses(socket.written)
     assert "no metrics" in caplog.text
+
+
+def test_nothing_is_written_to_a_connection_that_has_ended() -> None:
+    """uvloop raises an error for such a write."""
+    socket = Socket(is_paused=False)
+    made = Delivery(cast(DirectHttp, socket), "/events/inbox/Lamp", [], keep_alive=True)
+    made.disconnected = True
+
+    asyncio.run(made.answer(cast(DirectDeliveries, Failing(None))))
+    assert (b"", 0) == (socket.written, socket.completed)
