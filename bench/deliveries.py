@@ -1,8 +1,8 @@
 """The CPU time of an app for one delivery: `python -m bench.deliveries [connections]`.
 
-Two apps run side by side, each in its own process, with a handler that does nothing: one as the
-product serves it, and one whose deliveries go through ASGI. Both get the same deliveries by turns,
-in the form of a sidecar's, over connections that stay open.
+Two apps run side by side, each in its own process, with a handler that does nothing. One is served
+as the product's apps are, the deliveries of the other one go through ASGI. Both get the same
+deliveries by turns, in the form of a sidecar's, over connections that stay open.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def microseconds(port: int, pid: int, connections: int, deliveries: int = DELIVE
 
 
 def compare(connections: int) -> None:
-    """Print the CPU time of both ways, by turns; each round reverses the order of the one before."""
+    """Print the CPU time of both ways, by turns; each round reverses the order of the last."""
     with ExitStack() as stack:
         apps = {way: stack.enter_context(app(way)) for way in (ASGI, DIRECT)}
         for port, _ in apps.values():

@@ -1,12 +1,12 @@
 """Passes deliveries from the HTTP parser to the app, without ASGI in between.
 
-An ordinary delivery needs none of what ASGI offers: its path is known, its body is small and read
-whole, and its response is one of two. Building and answering an ASGI request takes a good part of
-the app's time for a delivery (docs/adr/0074-deliveries-bypass-asgi.md).
+An ordinary delivery needs none of what ASGI offers. Its path is known, its body is small and read
+whole, and its response is one of two. An ASGI request takes a third more of the app's time
+(docs/adr/0074-deliveries-bypass-asgi.md).
 
-Every other request goes through ASGI: also a delivery without the right token, with a large body,
-with chunks, or behind a request that is not answered yet. Both ways end in the same `Deliveries`,
-and the same `SidecarAuth` checks the token.
+Every other request goes through ASGI. So does a delivery without the right token, with a large
+body, with chunks, or behind an unanswered request. Both ways end in the same `Deliveries`, and the
+same `SidecarAuth` checks the token.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ class SidecarAuth:
         self._public = public
 
     def admits(self, path: str, headers: Headers) -> bool:
-        """Return whether the path is public, or the headers have exactly one token, the right one."""
+        """Return whether the path needs no token, or the headers have exactly the right one."""
         return not self._is_protected(path) or self._has_token(headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -108,7 +108,7 @@ WRONG = [
 @pytest.mark.parametrize("headers", WRONG, ids=repr)
 @pytest.mark.parametrize("send", [delivery, in_chunks], ids=["direct", "by ASGI"])
 def test_a_delivery_needs_the_token(send: Callable[[bytes, bytes], bytes], headers: bytes) -> None:
-    """Without exactly the token the answer is 403, no handler runs, and the next request is read."""
+    """Without exactly the token the answer is 403, and no handler runs; the connection stays."""
 
     async def scenario(lamps: Lamps) -> None:
         received = await lamps.ask(send(b"forged", headers), delivery(b"on"), LAST)
@@ -374,7 +374,7 @@ def test_a_half_closed_connection_is_handled_and_closed(is_direct: bool) -> None
 
 @BOTH
 def test_a_delivery_in_progress_at_the_stop_is_answered(is_direct: bool) -> None:
-    """The server stops after the response, which closes the connection; an idle one ends at once."""
+    """The server stops after the response, which closes its connection; an idle one is closed."""
 
     async def scenario(lamps: Lamps) -> None:
         idle, idle_writer = await asyncio.open_connection("127.0.0.1", lamps.port)

@@ -30,7 +30,7 @@ def ask(app: InboundApp, method: str, path: str, body: bytes = b"") -> httpx.Res
 
 
 def test_a_delivery_through_asgi_is_processed() -> None:
-    """It gets the status of its outcome and no content, and the subscription asks for raw messages."""
+    """It gets the status of its outcome and no content; the subscription asks for raw messages."""
     seen: list[bytes] = []
 
     async def handle(body: bytes) -> None:
