@@ -1,7 +1,7 @@
 """Passes deliveries from the HTTP parser to the app, without ASGI in between.
 
 An ordinary delivery needs none of what ASGI offers. Its path is known, its body is small and read
-whole, and its response is one of two. An ASGI request takes a third more of the app's time
+whole, and its response is one of two. An ASGI request takes a quarter more of the app's time
 (docs/adr/0074-deliveries-bypass-asgi.md).
 
 Every other request goes through ASGI. So does a delivery without the right token, with a large
