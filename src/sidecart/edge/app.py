@@ -66,7 +66,7 @@ def gateway(
     limited = AddressLimit(app, own.requests_per_address, config.trusted_proxies, UNCHECKED_PATHS)
     authenticated = SidecarAuth(limited, config.app_api_token, SIDECAR_PATHS)
     check = OriginCheck(authenticated, own.allowed_hosts, own.cors_origins, UNCHECKED_PATHS)
-    # Deliveries bypass all of these but the check of the token: the others do not check their paths.
+    # Deliveries bypass all of these but the check of the token; the others exempt their paths.
     return ServedApp(PublicGate(authenticated, check, check.accepted), DirectDeliveries(authenticated, app.deliveries))
 
 
