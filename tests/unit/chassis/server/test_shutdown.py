@@ -19,6 +19,7 @@ from sidecart.launcher.project import root
 PROGRAM = """
     import asyncio, sys
     from fastapi import FastAPI
+    from sidecart.chassis.server.direct_http import ServedApp
     from sidecart.chassis.server.shutdown import ShutdownSignal
     from sidecart.chassis.server.serve import run
     from sidecart.chassis.settings import Settings
@@ -40,7 +41,8 @@ PROGRAM = """
         await asyncio.sleep(float(sys.argv[3]))
         return "done"
 
-    run(app, Settings("127.0.0.1", int(sys.argv[1]), 1, "token", ""), shutdown, drain_seconds=float(sys.argv[2]))
+    settings = Settings("127.0.0.1", int(sys.argv[1]), 1, "token", "")
+    run(ServedApp(app), settings, shutdown, drain_seconds=float(sys.argv[2]))
 """
 SECONDS = 20
 HEADERS_SECONDS = 1.5
