@@ -56,7 +56,6 @@ VARIANTS = (
     Variant("no entry is deferred, two Order Services (without ADR 27)", "nothing-is-deferred", replicas={"order": 2}),
     Variant("the sidecar is called by aiohttp (without ADR 23)", "called-by-aiohttp"),
     Variant("accepted requests are not journaled and checked (without ADR 32)", "nothing-is-healed"),
-    Variant("deliveries are ASGI requests (without ADR 74)", "delivered-by-asgi"),
     Variant("the events of a step are published one by one", "published-one-by-one"),
     Variant("queued events are published in bulk", "published-in-bulk"),
     Variant("events are parsed by the sidecar (without ADR 33)", "parsed-by-the-sidecar"),

@@ -23,8 +23,6 @@ from sidecart.chassis.outbox import Outbox
 from sidecart.chassis.processor import EventProcessor
 from sidecart.chassis.record import OutboxEntry
 from sidecart.chassis.server import inbound
-from sidecart.chassis.server.deliveries import Headers
-from sidecart.chassis.server.direct_http import DirectDeliveries
 from sidecart.chassis.sidecar import CONNECTIONS_MAX, PUBSUB, HttpSidecar
 from sidecart.chassis.speculation import RecordCache, SpeculativeProcessor
 from sidecart.edge.held_requests import CommandDispatcher
@@ -163,15 +161,6 @@ def called_over_a_unix_socket() -> None:
     Connections._new = new  # type: ignore[method-assign]  # this module exists to patch
 
 
-def delivered_by_asgi() -> None:
-    """Serve each delivery as an ASGI request (reverts ADR 74)."""
-
-    def accepts(self: DirectDeliveries, path: str, headers: Headers) -> bool:
-        return False
-
-    DirectDeliveries.accepts = accepts  # type: ignore[method-assign]  # this module exists to patch
-
-
 def nothing_is_healed() -> None:
     """Turn off the gateway's journal and its checks (reverts ADR 32)."""
 
@@ -191,7 +180,6 @@ PATCHES: dict[str, Callable[[], None]] = {
         published_in_bulk,
         parsed_by_the_sidecar,
         called_over_a_unix_socket,
-        delivered_by_asgi,
         nothing_is_healed,
     )
 }

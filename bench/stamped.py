@@ -16,7 +16,6 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from sidecart.chassis.connections import Answer
-from sidecart.chassis.server.deliveries import EVENTS, Deliveries, Headers
 from sidecart.chassis.server.inbound import InboundApp
 from sidecart.chassis.sidecar import HttpSidecar
 from sidecart.launcher.apps import module_of, write_program
@@ -34,19 +33,13 @@ def stamp(app_id: str, file: Path) -> None:
     def write(what: str, started: int) -> None:
         out.write(f"{app_id} {what} {started} {time.monotonic_ns()}\n")
 
-    served, processed, called = InboundApp.__call__, Deliveries.process, HttpSidecar._call
+    served, called = InboundApp.__call__, HttpSidecar._call
 
     async def serve(self: InboundApp, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.monotonic_ns()
         await served(self, scope, receive, send)
-        if scope["type"] == "http" and scope["method"] == "POST" and not scope["path"].startswith(EVENTS):
+        if scope["type"] == "http" and scope["method"] == "POST":
             write(f"serve:{scope['path']}", started)
-
-    async def process(self: Deliveries, path: str, headers: Headers, body: bytes) -> int:
-        started = time.monotonic_ns()
-        status = await processed(self, path, headers, body)
-        write(f"serve:{path}", started)
-        return status
 
     async def call(self: HttpSidecar, method: str, path: str, *rest: Any, **more: Any) -> Answer:
         started = time.monotonic_ns()
@@ -55,7 +48,6 @@ def stamp(app_id: str, file: Path) -> None:
         return answer
 
     InboundApp.__call__ = serve  # type: ignore[method-assign]  # this module exists to patch
-    Deliveries.process = process  # type: ignore[method-assign]  # this module exists to patch
     HttpSidecar._call = call  # type: ignore[method-assign]  # this module exists to patch
 
 

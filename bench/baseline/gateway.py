@@ -17,7 +17,6 @@ from bench.baseline.broker import connect
 from bench.baseline.direct import Direct
 from bench.baseline.settings import BaselineSettings, read
 from gateway.app import SHOP
-from sidecart.chassis.server.direct_http import ServedApp
 from sidecart.chassis.server.inbound import InboundApp
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.serve import run
@@ -59,7 +58,7 @@ def gateway(config: BaselineSettings) -> ASGIApp:
 def main() -> None:
     """Serve until SIGTERM."""
     config = read()
-    run(ServedApp(gateway(config)), config.served)
+    run(gateway(config), config.served)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,6 @@ from sidecart.chassis.dead_letters import DeadLetters
 from sidecart.chassis.errors import Conflict, PermanentError, TransientError
 from sidecart.chassis.events import decode, now, parse
 from sidecart.chassis.record import Record
-from sidecart.chassis.server.direct_http import ServedApp
 from sidecart.chassis.server.serve import background, reader, run
 from sidecart.chassis.service import Service
 from sidecart.chassis.sidecar import HttpSidecar
@@ -163,7 +162,7 @@ def app(name: str, config: BaselineSettings) -> FastAPI:
 def main() -> None:
     """Serve one service until SIGTERM."""
     config = read()
-    run(ServedApp(app(sys.argv[1], config)), config.served)
+    run(app(sys.argv[1], config), config.served)
 
 
 if __name__ == "__main__":

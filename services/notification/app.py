@@ -14,7 +14,7 @@ from sidecart.chassis import settings as common
 from sidecart.chassis.currency import DEFAULT, Currency
 from sidecart.chassis.events import now
 from sidecart.chassis.record import Record
-from sidecart.chassis.server.deliveries import Subscription
+from sidecart.chassis.server.inbound import Subscription
 from sidecart.chassis.server.serve import Read, ServiceWiring, inbox, run, service_app, unfinished
 from sidecart.chassis.service import Service
 from sidecart.chassis.sidecar import HttpSidecar

@@ -5,12 +5,13 @@ from dataclasses import replace
 from functools import partial
 
 import msgspec
+from starlette.types import ASGIApp
 
 from services.user import domain, events
 from services.user.domain import Hash, User
 from sidecart.chassis import settings
 from sidecart.chassis.keyed_hash import KeyedHash, keyed_hash
-from sidecart.chassis.server.deliveries import Handler
+from sidecart.chassis.server.inbound import Handler
 from sidecart.chassis.server.serve import Read, ServiceWiring, inbox, run, service_app
 from sidecart.chassis.service import Service
 from sidecart.chassis.sidecar import HttpSidecar
@@ -83,7 +84,8 @@ async def _handle(hash_: KeyedHash, handle: Handler, body: bytes) -> None:
 def main() -> None:
     """Read the settings and serve until shutdown."""
     config = settings.read()
-    run(service_app(SERVICE.name, config, wire), config)
+    app: ASGIApp = service_app(SERVICE.name, config, wire)
+    run(app, config)
 
 
 if __name__ == "__main__":

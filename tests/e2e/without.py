@@ -262,7 +262,7 @@ def token_of_an_app() -> None:
 
 def request_framing() -> None:
     """Parse requests as uvicorn does."""
-    serve.DirectHttp = HttpToolsProtocol
+    serve.BoundedHttp = HttpToolsProtocol
 
 
 def time_limits() -> None:

@@ -13,12 +13,11 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
 
 from sidecart.chassis import settings as common
 from sidecart.chassis.events import now, timestamp
-from sidecart.chassis.server.deliveries import Subscription
-from sidecart.chassis.server.direct_http import DirectDeliveries, ServedApp
-from sidecart.chassis.server.inbound import InboundApp, PublicGate, SidecarAuth
+from sidecart.chassis.server.inbound import InboundApp, PublicGate, SidecarAuth, Subscription
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.serve import run
 from sidecart.chassis.server.shutdown import ShutdownSignal
@@ -48,7 +47,7 @@ def gateway(
     config: common.Settings,
     own: settings.Settings,
     shutdown: ShutdownSignal | None = None,
-) -> ServedApp:
+) -> ASGIApp:
     """Build the app: public routes, and the sidecar's routes behind the app token."""
     probe, stop = LoopbackProbe("replies", own.pod_name), shutdown or ShutdownSignal()
 
@@ -66,8 +65,7 @@ def gateway(
     limited = AddressLimit(app, own.requests_per_address, config.trusted_proxies, UNCHECKED_PATHS)
     authenticated = SidecarAuth(limited, config.app_api_token, SIDECAR_PATHS)
     check = OriginCheck(authenticated, own.allowed_hosts, own.cors_origins, UNCHECKED_PATHS)
-    # Deliveries bypass all of these but the check of the token; the others exempt their paths.
-    return ServedApp(PublicGate(authenticated, check, check.accepted), DirectDeliveries(authenticated, app.deliveries))
+    return PublicGate(authenticated, check, check.accepted)
 
 
 def public_app(

@@ -11,7 +11,7 @@ from sidecart.chassis.errors import PermanentError
 from sidecart.chassis.events import Envelope, parse
 from sidecart.chassis.publishers import publishers_of, read_publishers
 from sidecart.chassis.reply_topics import reply_topic
-from sidecart.chassis.server.deliveries import Handler
+from sidecart.chassis.server.inbound import Handler
 from sidecart.edge.commands_api import Responses
 from sidecart.edge.declarations import Application
 from sidecart.edge.held_requests import HeldRequests, Reply

@@ -10,8 +10,7 @@ from functools import partial
 
 from sidecart.chassis.audit_trail import AuditTrail
 from sidecart.chassis.events import now
-from sidecart.chassis.server.deliveries import Handler
-from sidecart.chassis.server.inbound import InboundApp
+from sidecart.chassis.server.inbound import Handler, InboundApp
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.serve import background
 from sidecart.chassis.server.shutdown import ShutdownSignal

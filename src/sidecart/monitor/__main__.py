@@ -3,7 +3,6 @@
 import logging
 import sys
 
-from sidecart.chassis.server.direct_http import ServedApp
 from sidecart.chassis.server.serve import run
 from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.chassis.settings import Settings as Served
@@ -32,7 +31,7 @@ def serve(settings: Settings) -> None:
     served = Served(
         settings.host, settings.port, settings.dapr_grpc_port, settings.app_api_token, settings.dapr_api_token
     )
-    run(ServedApp(monitor(settings, described, shutdown)), served, shutdown)
+    run(monitor(settings, described, shutdown), served, shutdown)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,7 @@ import httpx
 import msgspec
 import pytest
 
-from sidecart.chassis.server.deliveries import Subscription
-from sidecart.chassis.server.inbound import InboundApp
+from sidecart.chassis.server.inbound import InboundApp, Subscription
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.serve import background
 from sidecart.chassis.server.shutdown import ShutdownSignal

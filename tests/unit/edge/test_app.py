@@ -14,7 +14,7 @@ import pytest
 from gateway.app import SHOP
 from sidecart.chassis.connections import Answer
 from sidecart.chassis.publishers import read_publishers
-from sidecart.chassis.server.deliveries import Subscription
+from sidecart.chassis.server.inbound import Subscription
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.serve import background
 from sidecart.chassis.server.shutdown import ShutdownSignal
@@ -40,8 +40,7 @@ class Gateway:
 
     def __init__(self, auth: settings.AuthSettings | None = None) -> None:
         self.sidecar = FakeSidecar()
-        served = module.gateway(SHOP, SETTINGS, replace(OWN, auth=auth))
-        self.app, self.direct = served.asgi, served.direct
+        self.app = module.gateway(SHOP, SETTINGS, replace(OWN, auth=auth))
         # The test sets the state of the app that PublicGate, SidecarAuth and AddressLimit wrap.
         inner: Any = self.app._app._app._app  # type: ignore[attr-defined]  # see the comment above
         self.shutdown = ShutdownSignal()
@@ -105,26 +104,6 @@ def run(
             await scenario(gateway)
 
     runner(play())
-
-
-@pytest.mark.parametrize(
-    ("path", "token", "expected"),
-    [
-        ("/events/replies/Probe-gateway-0", b"app-token", True),
-        ("/events/replies/Probe-gateway-0", b"dapr-token", False),
-        ("/events/replies/Probe-gateway-1", b"app-token", False),
-        ("/order/create", b"app-token", False),
-    ],
-)
-def test_a_delivery_bypasses_asgi_with_the_app_token(path: str, token: bytes, expected: bool) -> None:
-    """The gateway hands its subscribed topics to the parser, behind the check of the app token."""
-
-    async def scenario(gateway: Gateway) -> None:
-        assert gateway.direct is not None
-        headers = [(b"content-length", b"2"), (b"dapr-api-token", token)]
-        assert expected == gateway.direct.accepts(path, headers)
-
-    run(scenario)
 
 
 @pytest.mark.parametrize(

@@ -6,29 +6,59 @@ Events from the sidecar and held POST requests, the most frequent requests, take
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Sequence, Set
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Any, cast
 
 from dapr.ext.fastapi import DaprApp
 from fastapi import Request, Response
+from prometheus_client import Counter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sidecart.chassis.dead_letters import DeadLetters
-from sidecart.chassis.server.deliveries import EVENTS, REDELIVERED, Deliveries, Headers, Subscription
+from sidecart.chassis.errors import PermanentError, TransientError, WriteRefused
+from sidecart.chassis.events import delivered
 from sidecart.chassis.server.request_body import RequestBody, whole_body
 from sidecart.chassis.server.routed import RoutedApp
-from sidecart.chassis.telemetry import request_context, tracing
-from sidecart.chassis.telemetry.metrics import ANSWERED
+from sidecart.chassis.store_health import StoreHealth
+from sidecart.chassis.telemetry import metrics, request_context, tracing
+from sidecart.chassis.telemetry.metrics import AGAIN, ANSWERED, BUG, DEAD, DONE, OTHER
 from sidecart.chassis.telemetry.request_context import RequestContext
 
+log = logging.getLogger(__name__)
+
+EVENTS = "/events/"
 RAW = {"rawPayload": "true"}
 """A subscription's metadata: the sidecar delivers each message without parsing it.
 
 A sidecar that parses never delivers a message that it cannot parse. Here the app is the only
 parser, and a message that is not an event becomes a dead letter (docs/adr/0033-raw-delivery.md).
 """
+STATUS = {DONE: 200, DEAD: 200, AGAIN: 500, BUG: 500}
 
+Handler = Callable[[bytes], Awaitable[None]]
 Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One topic of one pub/sub component, and the handler of its events.
+
+    While `store` refuses writes, each event is returned at once, and the sidecar redelivers it a
+    second later. In that time the app sends, publishes and mails nothing whose result it could not
+    record.
+    """
+
+    component: str
+    topic: str
+    handle: Handler
+    store: StoreHealth | None = None
+
+    @property
+    def path(self) -> str:
+        """Return the route that the sidecar delivers to: the SDK's default."""
+        return f"{EVENTS}{self.component}/{self.topic}"
 
 
 class InboundApp(RoutedApp):
@@ -39,14 +69,21 @@ class InboundApp(RoutedApp):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.deliveries = Deliveries()
+        self._subscriptions: dict[str, tuple[Subscription, Mapping[str, Counter]]] = {}
+        self._unrouted_outcomes = metrics.outcomes(OTHER)
         self._posts: dict[str, Endpoint] = {}
+        self._dead_letters: DeadLetters | None = None
 
     def subscribe(self, subscriptions: Sequence[Subscription], dead_letters: DeadLetters | None) -> None:
-        """Register the subscriptions with the sidecar, and their handlers with `deliveries`."""
-        self.deliveries.subscribe(subscriptions, dead_letters)
+        """Register the subscriptions with the sidecar.
+
+        A permanent error becomes a dead letter, a transient one a redelivery. Without
+        `dead_letters` a permanent error is only logged.
+        """
+        self._dead_letters = dead_letters
         dapr_app = DaprApp(self)  # answers /dapr/subscribe
         for subscription in subscriptions:
+            self._subscriptions[subscription.path] = subscription, metrics.outcomes(subscription.topic)
             dapr_app.subscribe(subscription.component, subscription.topic, RAW)(_never_reached)
         for route in self.routes:
             if getattr(route, "path", "").startswith(("/dapr/", EVENTS)):
@@ -65,14 +102,12 @@ class InboundApp(RoutedApp):
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        is_post, path = scope["method"] == "POST", scope["path"]
-        if is_post and path.startswith(EVENTS):
-            await self._deliver(path, scope["headers"], receive, send)
-            return
-        context = request_context.start(scope["headers"])
+        context, path = request_context.start(scope["headers"]), scope["path"]
         try:
-            if not is_post:
+            if scope["method"] != "POST":
                 await self.route_request(context, scope, receive, send)
+            elif path.startswith(EVENTS):
+                await self._deliver(context, path, receive, send)
             elif (endpoint := self._posts.get(path)) is not None:
                 await self._post(context, endpoint, scope, receive, send)
             else:
@@ -107,11 +142,48 @@ class InboundApp(RoutedApp):
                     return await handle(request, error)
             raise
 
-    async def _deliver(self, path: str, headers: Headers, receive: Receive, send: Send) -> None:
+    async def _deliver(self, context: RequestContext, path: str, receive: Receive, send: Send) -> None:
         body = await whole_body(receive)
-        status = REDELIVERED if body is None else await self.deliveries.process(path, headers, body)
-        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+        outcome = AGAIN if body is None else await self._process(context, path, body)
+        await send({"type": "http.response.start", "status": STATUS[outcome], "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
+
+    async def _process(self, context: RequestContext, path: str, body: bytes) -> str:
+        subscription, outcomes = self._subscriptions.get(path, (None, self._unrouted_outcomes))
+        if subscription is None:  # not 404: the sidecar would drop the event
+            log.error("no subscription for %s", path[:200])
+            outcome = AGAIN
+        else:
+            context.topic, context.body = subscription.topic, delivered(body)
+            if (spans := tracing.spans) is None:
+                outcome = await self._outcome(context, subscription, context.body)
+            else:
+                with spans.event(context):
+                    outcome = await self._outcome(context, subscription, context.body)
+                    spans.set_outcome(context, outcome)
+        outcomes[outcome].inc()
+        return outcome
+
+    async def _outcome(self, context: RequestContext, subscription: Subscription, body: bytes) -> str:
+        try:
+            try:
+                if subscription.store is not None and subscription.store.write_refusal:
+                    raise WriteRefused(subscription.store.problem)
+                await subscription.handle(body)
+            except PermanentError as fault:
+                # Only the dead letter has the reason: it may quote any text of the event.
+                if self._dead_letters is not None:
+                    await self._dead_letters.write(subscription.topic, body, fault.reason, context.traceparent)
+                ending = "dropped" if self._dead_letters is None else "dead letter"
+                log.error("%s from %s: %s", ending, subscription.topic, fault)
+                return DEAD
+        except TransientError as fault:
+            log.warning("%s will be redelivered: %s", subscription.topic, fault)
+            return AGAIN
+        except Exception:
+            log.exception("unexpected exception; the %s event will be redelivered", subscription.topic)
+            return BUG
+        return DONE
 
 
 class PublicGate:
@@ -130,7 +202,7 @@ class PublicGate:
         is_ordinary = scope["type"] != "http" or self._is_ordinary(scope["headers"])
         await (self._app if is_ordinary else self._examine)(scope, receive, send)
 
-    def _is_ordinary(self, headers: Headers) -> bool:
+    def _is_ordinary(self, headers: Sequence[tuple[bytes, bytes]]) -> bool:
         names = dict(headers)
         return b"origin" not in names and names.get(b"host") in self._accepted
 
@@ -138,7 +210,7 @@ class PublicGate:
 class SidecarAuth:
     """Middleware that answers 403 to a request for a protected path without the app token.
 
-    It runs before all other code of the app. `DirectHttp` asks it too, before it bypasses ASGI.
+    It runs before all other code of the app.
     """
 
     def __init__(self, app: ASGIApp, token: str, protected: tuple[str, ...] = ("",), public: str = "") -> None:
@@ -148,13 +220,9 @@ class SidecarAuth:
         self._protected = protected
         self._public = public
 
-    def admits(self, path: str, headers: Headers) -> bool:
-        """Return whether the path needs no token, or the headers have exactly the right one."""
-        return not self._is_protected(path) or self._has_token(headers)
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 403."""
-        if scope["type"] == "http" and not self.admits(scope["path"], scope["headers"]):
+        if scope["type"] == "http" and self._is_protected(scope["path"]) and not self._has_token(scope["headers"]):
             refusal = Response("this route is for the sidecar: the dapr-api-token header is missing or wrong\n", 403)
             await RequestBody(receive).drain(scope)
             await refusal(scope, receive, send)
@@ -164,11 +232,11 @@ class SidecarAuth:
     def _is_protected(self, path: str) -> bool:
         return path.startswith(self._protected) and path != self._public
 
-    def _has_token(self, headers: Headers) -> bool:
+    def _has_token(self, headers: Sequence[tuple[bytes, bytes]]) -> bool:
         tokens = [value for name, value in headers if name == b"dapr-api-token"]
         return len(tokens) == 1 and hmac.compare_digest(tokens[0], self._token)
 
 
 async def _never_reached() -> Response:
     """Fill the SDK's route table; `InboundApp` dispatches events before routing."""
-    return Response(status_code=REDELIVERED)
+    return Response(status_code=STATUS[AGAIN])

@@ -105,7 +105,7 @@ class BoundedHttp(HttpToolsProtocol):
             )
         else:
             if self._bytes > HEAD_BYTES_MAX:
-                self._reject(request_head.too_large() if self._is_in_head else request_head.too_much_framing())
+                self._reject(_too_large(self._is_in_head))
 
     def on_message_begin(self) -> None:
         """Begin a head, also in the segment that ends the request before it."""
@@ -145,7 +145,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._framing = []
         if not self.url.startswith(b"/") or b"#" in self.url:
             self.url = request_head.origin_form(self.url, self.parser.get_method().decode("ascii"), self.headers)
-        self._start_request()
+        super().on_headers_complete()
         if self.expect_100_continue:
             # After a response without "100 Continue" the client may send the body or another
             # request: RFC 9110 section 10.1.1.
@@ -182,10 +182,6 @@ class BoundedHttp(HttpToolsProtocol):
         elif self._since is not None and now - self._since > seconds and not (self.pipeline or self._is_rejected):
             # with further requests in the pipeline, the server itself has paused reading
             self._reject(request_head.too_late("head" if self._is_in_head else "body", seconds))
-
-    def _start_request(self) -> None:
-        """Start the request, whose head is valid, or queue it behind an earlier one."""
-        super().on_headers_complete()
 
     def _parse(self, data: bytes) -> None:
         """Feed the parser; parse a head with an upgrade again without it, then the rest."""
@@ -238,6 +234,12 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.write_eof()
         self.flow.resume_reading()
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+
+def _too_large(is_in_head: bool) -> Rejection:
+    if is_in_head:
+        return request_head.too_large()
+    return request_head.not_http(f"more than {HEAD_BYTES_MAX} bytes between two pieces of content")
 
 
 async def end_late(connections: Iterable[object]) -> None:

@@ -69,11 +69,6 @@ def too_large() -> Rejection:
     return Rejection(431, "head_too_large", f"a head may have at most {HEAD_BYTES_MAX} bytes and {HEADERS_MAX} headers")
 
 
-def too_much_framing() -> Rejection:
-    """Return a 400: the chunk sizes, chunk extensions or trailers of a body are too long."""
-    return not_http(f"more than {HEAD_BYTES_MAX} bytes between two pieces of content")
-
-
 def too_late(part: str, seconds: float) -> Rejection:
     """Return a 408: the head or the body did not arrive in time."""
     return Rejection(408, "incomplete", f"the {part} of the request did not arrive within {seconds:.0f} s")

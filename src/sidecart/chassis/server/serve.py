@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import uvicorn
 from fastapi import Request, Response
+from starlette.types import ASGIApp
 
 from sidecart.chassis.dead_letters import DeadLetters
 from sidecart.chassis.erasure import Erase, ErasingProcessor
@@ -24,12 +25,11 @@ from sidecart.chassis.errors import TransientError
 from sidecart.chassis.events import now
 from sidecart.chassis.processor import EventProcessor
 from sidecart.chassis.server.connection_limit import FILES_OF_ITS_OWN, ConnectionLimit, raise_file_limit
-from sidecart.chassis.server.deliveries import Subscription
-from sidecart.chassis.server.direct_http import DirectDeliveries, DirectHttp, ServedApp
-from sidecart.chassis.server.inbound import InboundApp, SidecarAuth
+from sidecart.chassis.server.inbound import InboundApp, SidecarAuth, Subscription
 from sidecart.chassis.server.listen import bound
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.metrics_server import serve_metrics
+from sidecart.chassis.server.protocol import BoundedHttp
 from sidecart.chassis.server.shutdown import GracefulServer, ShutdownSignal
 from sidecart.chassis.service import Service
 from sidecart.chassis.settings import Settings
@@ -78,7 +78,7 @@ class ServiceWiring:
 WireService = Callable[[HttpSidecar], ServiceWiring]
 
 
-def service_app(name: str, settings: Settings, wire: WireService) -> ServedApp:
+def service_app(name: str, settings: Settings, wire: WireService) -> ASGIApp:
     """Build the app of one service: its subscriptions, its reads, /healthz and /readyz.
 
     `wire` gets the sidecar at startup and returns the wiring.
@@ -106,8 +106,7 @@ def service_app(name: str, settings: Settings, wire: WireService) -> ServedApp:
     app = InboundApp(title=name, lifespan=lifespan, openapi_url=None)
 
     _add_health_routes(app, probe)
-    auth = SidecarAuth(app, settings.app_api_token, public=HEALTH)
-    return ServedApp(auth, DirectDeliveries(auth, app.deliveries))
+    return SidecarAuth(app, settings.app_api_token, public=HEALTH)
 
 
 def _add_health_routes(app: InboundApp, probe: LoopbackProbe) -> None:
@@ -179,11 +178,11 @@ def _log_failure(task: asyncio.Future[None]) -> None:
         log.error("background task failed: %r", error)
 
 
-def server_config(app: ServedApp, settings: Settings, limit: ConnectionLimit | None = None) -> uvicorn.Config:
+def server_config(app: ASGIApp, settings: Settings, limit: ConnectionLimit | None = None) -> uvicorn.Config:
     """Return the uvicorn configuration of every app."""
-    protocol = type("LimitedHttp", (DirectHttp,), {"__slots__": (), "limit": limit, "direct": app.direct})
+    protocol = type("LimitedHttp", (BoundedHttp,), {"__slots__": (), "limit": limit})
     return uvicorn.Config(
-        app.asgi,
+        app,
         host=settings.app_host,
         port=settings.app_port,
         loop="uvloop",
@@ -218,7 +217,7 @@ def _collect_less_often() -> None:
     gc.set_threshold(GC_OBJECTS, 20, 50)
 
 
-def run(app: ServedApp, settings: Settings, shutdown: ShutdownSignal | None = None, drain_seconds: float = 0) -> None:
+def run(app: ASGIApp, settings: Settings, shutdown: ShutdownSignal | None = None, drain_seconds: float = 0) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests in progress and return.
 
     The signal sets `shutdown`; the server then accepts new connections for `drain_seconds` more.

@@ -11,7 +11,6 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from sidecart.chassis.server.direct_http import ServedApp
 from sidecart.chassis.server.protocol import BoundedHttp
 from sidecart.chassis.server.request_head import HEAD_BYTES_MAX, HEADERS_MAX
 from sidecart.chassis.server.serve import server_config
@@ -85,7 +84,7 @@ class Echo:
 async def serving() -> AsyncIterator[tuple[int, Echo]]:
     """Serve the echo app with the configuration of every app."""
     port, echo = free_port(), Echo()
-    config = server_config(ServedApp(echo), Settings("127.0.0.1", port, 1, "a", "b"))
+    config = server_config(echo, Settings("127.0.0.1", port, 1, "a", "b"))
     assert isinstance(config.http, type)
     assert issubclass(config.http, BoundedHttp)
     config.http = Counting

@@ -1,13 +1,16 @@
 """Dispatch: events to subscriptions, a few POST routes to endpoints, the rest to FastAPI."""
 
 import asyncio
+import base64
+import json
+from collections.abc import Awaitable, Callable
 
 import httpx
+import pytest
 from fastapi import Request, Response
 
-from sidecart.chassis.errors import TransientError
-from sidecart.chassis.server.deliveries import Subscription
-from sidecart.chassis.server.inbound import InboundApp
+from sidecart.chassis.errors import PermanentError, TransientError
+from sidecart.chassis.server.inbound import InboundApp, Subscription
 
 
 class Refused(Exception):
@@ -29,22 +32,63 @@ def ask(app: InboundApp, method: str, path: str, body: bytes = b"") -> httpx.Res
     return asyncio.run(send())
 
 
-def test_a_delivery_through_asgi_is_processed() -> None:
-    """It gets the status of its outcome and no content; the subscription asks for raw messages."""
+def raising(error: Exception) -> Callable[[bytes], Awaitable[None]]:
+    """Return a handler that raises this error."""
+
+    async def handle(_body: bytes) -> None:
+        raise error
+
+    return handle
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(PermanentError("bad"), 200), (TransientError("unreachable"), 500), (KeyError("a bug"), 500)],
+    ids=str,
+)
+def test_a_permanent_error_is_acknowledged_and_others_are_redelivered(error: Exception, expected: int) -> None:
+    """A permanent error is answered 200; a transient error or a bug is answered 500."""
+    app = InboundApp()
+    app.subscribe([Subscription("inbox", "Lamp", raising(error))], dead_letters=None)
+
+    assert (expected, b"") == ((answer := ask(app, "POST", "/events/inbox/Lamp")).status_code, answer.content)
+
+
+def delivery(message: bytes) -> bytes:
+    """Return a message as a sidecar delivers it raw."""
+    invented = {"id": "another each time", "type": "com.dapr.event.sent", "data": 7}
+    return json.dumps({"data_base64": base64.b64encode(message).decode(), **invented}).encode()
+
+
+@pytest.mark.parametrize("message", [b"", b"hello", b"\xff\x00", b'{"id": "x"}', delivery(b"inner")], ids=repr)
+def test_a_raw_message_is_handled_byte_for_byte(message: bytes) -> None:
+    """A raw delivery is unwrapped exactly once, and the subscription asks for raw deliveries."""
     seen: list[bytes] = []
 
     async def handle(body: bytes) -> None:
         seen.append(body)
-        if body == b"no":
-            raise TransientError("unreachable")
 
     app = InboundApp()
     app.subscribe([Subscription("inbox", "Lamp", handle)], dead_letters=None)
-    answers = [ask(app, "POST", "/events/inbox/Lamp", body) for body in (b"on", b"no")]
 
-    assert [(200, b""), (500, b"")] == [(answer.status_code, answer.content) for answer in answers]
-    assert [b"on", b"no"] == seen
+    assert 200 == ask(app, "POST", "/events/inbox/Lamp", delivery(message)).status_code
+    assert [message] == seen
     assert [{"rawPayload": "true"}] == [each["metadata"] for each in ask(app, "GET", "/dapr/subscribe").json()]
+
+
+@pytest.mark.parametrize("body", [b"", b"hello", b"[]", b'{"data_base64": 7}', b'{"data_base64": "?"}', b"[" * 50_000])
+def test_a_body_that_is_not_a_raw_delivery_is_the_message(body: bytes) -> None:
+    """A body without valid `data_base64` is the message: a sidecar that parses delivers it so."""
+    seen: list[bytes] = []
+
+    async def handle(message: bytes) -> None:
+        seen.append(message)
+
+    app = InboundApp()
+    app.subscribe([Subscription("inbox", "Lamp", handle)], dead_letters=None)
+    ask(app, "POST", "/events/inbox/Lamp", body)
+
+    assert [body] == seen
 
 
 def test_an_event_without_a_subscription_is_redelivered() -> None:

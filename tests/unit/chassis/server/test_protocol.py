@@ -11,7 +11,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sidecart.chassis.server import protocol
 from sidecart.chassis.server.connection_limit import ConnectionLimit
-from sidecart.chassis.server.direct_http import ServedApp
 from sidecart.chassis.server.request_head import HEAD_BYTES_MAX
 from sidecart.chassis.server.serve import server_config
 from sidecart.chassis.server.shutdown import GracefulServer, ShutdownSignal
@@ -51,7 +50,7 @@ async def serving() -> AsyncIterator[int]:
 async def served(app: ASGIApp, limit: ConnectionLimit | None = None) -> AsyncIterator[tuple[GracefulServer, int]]:
     """Serve an app with the configuration of every app; yield the server and the port."""
     port = free_port()
-    config = server_config(ServedApp(app), Settings("127.0.0.1", port, 1, "a", "b"), limit)
+    config = server_config(app, Settings("127.0.0.1", port, 1, "a", "b"), limit)
     server = GracefulServer(config, ShutdownSignal(), 0)
     # serve() would replace the test run's signal handlers.
     task = asyncio.create_task(server._serve())

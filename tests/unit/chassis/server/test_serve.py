@@ -15,9 +15,7 @@ from sidecart.chassis import store_health
 from sidecart.chassis.dead_letters import DeadLetters
 from sidecart.chassis.errors import PermanentError, SidecarUnavailable, TransientError
 from sidecart.chassis.server import loopback_probe
-from sidecart.chassis.server.deliveries import Subscription
-from sidecart.chassis.server.direct_http import ServedApp
-from sidecart.chassis.server.inbound import InboundApp, SidecarAuth
+from sidecart.chassis.server.inbound import InboundApp, SidecarAuth, Subscription
 from sidecart.chassis.server.serve import Read, ServiceWiring, background, server_config, service_app
 from sidecart.chassis.settings import Settings
 from sidecart.chassis.sidecar import HttpSidecar, connect
@@ -33,10 +31,9 @@ EVENT = json.dumps({"id": ID}).encode()
 class Lamps:
     """A service with one topic and one read, its client with the token, and its failures."""
 
-    def __init__(self, fake: Daprd, served: ServedApp) -> None:
+    def __init__(self, fake: Daprd, app: SidecarAuth) -> None:
         self.daprd = fake
-        self.direct = served.direct
-        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(served.asgi), base_url="http://lamps")
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://lamps")
         self.handled: list[bytes] = []
         self.problem: Exception | None = None
         self.found: bytes | None = b'{"n": 1}'
@@ -85,10 +82,10 @@ async def running(fake: Daprd) -> AsyncIterator[Lamps]:
 
         return ServiceWiring([Subscription("inbox", "Lamp", lamps.take)], [Read("/lamp/{id}", find)], lamps.shine)
 
-    served = service_app("lamps", Settings("127.0.0.1", 1, fake.port, "in-token", "out-token"), wire)
-    assert isinstance(served.asgi, SidecarAuth)
-    lamps = Lamps(fake, served)
-    inner = served.asgi._app
+    app = service_app("lamps", Settings("127.0.0.1", 1, fake.port, "in-token", "out-token"), wire)
+    assert isinstance(app, SidecarAuth)
+    lamps = Lamps(fake, app)
+    inner = app._app
     assert isinstance(inner, FastAPI)
     async with inner.router.lifespan_context(inner), lamps.http:
         lamps.store = inner.state.sidecar.store
@@ -132,19 +129,6 @@ def test_every_path_but_healthz_needs_the_token(path: str, headers: list[tuple[s
 
         assert [403, 403] == [answer.status_code for answer in answers]
         assert [] == lamps.handled
-
-    play(scenario)
-
-
-@pytest.mark.parametrize(("token", "expected"), [(b"in-token", True), (b"out-token", False)])
-def test_a_delivery_bypasses_asgi_with_the_app_token(token: bytes, expected: bool) -> None:
-    """A service hands its subscribed topics to the parser, behind the check of the app token."""
-
-    async def scenario(lamps: Lamps) -> None:
-        assert lamps.direct is not None
-        headers = [(b"content-length", b"2"), (b"dapr-api-token", token)]
-        assert expected == lamps.direct.accepts("/events/inbox/Lamp", headers)
-        assert not lamps.direct.accepts("/events/inbox/Bulb", headers)
 
     play(scenario)
 
@@ -461,7 +445,7 @@ def test_the_sidecar_closes_an_idle_connection_before_the_app_does() -> None:
     """The app keeps idle connections longer than Go's transport, which may use one for 90 s."""
     settings = Settings("127.0.0.1", 1, 2, "in-token", "out-token")
 
-    assert server_config(ServedApp(FastAPI()), settings).timeout_keep_alive > 90
+    assert server_config(FastAPI(), settings).timeout_keep_alive > 90
 
 
 def test_the_background_work_of_a_service_ends_with_it() -> None:

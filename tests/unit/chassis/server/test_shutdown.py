@@ -19,7 +19,6 @@ from sidecart.launcher.project import root
 PROGRAM = """
     import asyncio, sys
     from fastapi import FastAPI
-    from sidecart.chassis.server.direct_http import ServedApp
     from sidecart.chassis.server.shutdown import ShutdownSignal
     from sidecart.chassis.server.serve import run
     from sidecart.chassis.settings import Settings
@@ -41,8 +40,7 @@ PROGRAM = """
         await asyncio.sleep(float(sys.argv[3]))
         return "done"
 
-    settings = Settings("127.0.0.1", int(sys.argv[1]), 1, "token", "")
-    run(ServedApp(app), settings, shutdown, drain_seconds=float(sys.argv[2]))
+    run(app, Settings("127.0.0.1", int(sys.argv[1]), 1, "token", ""), shutdown, drain_seconds=float(sys.argv[2]))
 """
 SECONDS = 20
 HEADERS_SECONDS = 1.5

@@ -11,8 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sidecart.chassis.errors import PermanentError, TransientError
-from sidecart.chassis.server.deliveries import Subscription
-from sidecart.chassis.server.inbound import InboundApp
+from sidecart.chassis.server.inbound import InboundApp, Subscription
 from sidecart.chassis.server.listen import bound
 from sidecart.chassis.server.metrics_server import serve_metrics
 from sidecart.chassis.settings import SettingError

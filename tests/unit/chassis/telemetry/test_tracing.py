@@ -21,8 +21,7 @@ from starlette.responses import Response
 from sidecart.chassis.deferral import FRESH
 from sidecart.chassis.errors import PermanentError, SidecarUnavailable, TransientError
 from sidecart.chassis.events import CloudEvent
-from sidecart.chassis.server.deliveries import Subscription
-from sidecart.chassis.server.inbound import InboundApp
+from sidecart.chassis.server.inbound import InboundApp, Subscription
 from sidecart.chassis.sidecar import HttpSidecar, connect
 from sidecart.chassis.telemetry import request_context, tracing
 from sidecart.chassis.telemetry.spans import Spans, context_of

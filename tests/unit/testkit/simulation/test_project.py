@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from sidecart.chassis.server.deliveries import Subscription
+from sidecart.chassis.server.inbound import Subscription
 from sidecart.chassis.server.serve import ServiceWiring, inbox
 from sidecart.chassis.sidecar import HttpSidecar
 from sidecart.launcher.errors import LaunchError
