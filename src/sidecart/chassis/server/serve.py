@@ -135,8 +135,12 @@ def inbox(service: Service[Any, Any], sidecar: HttpSidecar, erase_more: Erase | 
 
     `erase_more` erases what the records and the dead letters do not hold.
     """
-    processor = ErasingProcessor(service, Processor(service, sidecar, now), DeadLetters(sidecar, now), erase_more)
-    return [Subscription(INBOX, topic, partial(processor.process, topic)) for topic in service.inputs]
+    processor = Processor(service, sidecar, now)
+    erasing = ErasingProcessor(service, processor, DeadLetters(sidecar, now), erase_more)
+    return [
+        Subscription(INBOX, topic, partial((erasing if topic in service.erasures else processor).process, topic))
+        for topic in service.inputs
+    ]
 
 
 def reader(read: Read) -> Callable[[Request], Awaitable[Response]]:
