@@ -43,10 +43,14 @@ from tests.e2e.test_mail_server import replaced_mail_server
 
 GUIDE = root() / "docs" / "how-to" / "erase-from-files.md"
 RETENTION_SECONDS = 10
+LARGE_BYTES = 8 * 1024
+"""RabbitMQ stores a message over 4 KiB in a file that it does not shorten, and a smaller one in the
+index of its queue.
+"""
 LATER = "451 4.7.1 come back later"
 WITH_ADDRESS = {
     "redis": ("stream UserCreateRequested", "hash ", "/valkey/appendonlydir/"),
-    "rabbitmq": ("queue user-UserCreateRequested", "/rabbitmq/mnesia/"),
+    "rabbitmq": ("queue user-UserCreateRequested", "/journal.jif", "/msg_store_persistent/"),
     "postgres": ("table user.state", "table pg_catalog.pg_statistic", "/data/base/", "/data/pg_wal/"),
 }
 """Places where the search must find the address before, by server."""
@@ -90,7 +94,8 @@ def live(shopper: Shopper, user: dict[str, Any], wanted: Wanted) -> None:
         paid.append(shopper.order(user_id).json()["order_id"])
         assert {"OrderPaid"} == {shopper.final(order_id) for order_id in paid}
         shopper.until(lambda: has_record(shopper, "mail-retry", wanted), "a mail in the retry queue")
-    malformed = event("UserCreated", {"user_id": user_id, "email": [user["email"]], "name": 1})
+    data = {"user_id": user_id, "email": [user["email"]], "name": 1, "padding": "." * LARGE_BYTES}
+    malformed = event("UserCreated", data)
     shopper.tap.publish("UserCreated", json.dumps(malformed | {"subject": user_id}).encode())
     state, letter = RunningState(shopper.shop.ports, shopper.shop.tokens), Filter((malformed["id"],))
     shopper.until(lambda: any(find_dead_letters(state, letter)), "the dead letter")

@@ -34,7 +34,7 @@ def command(search: bool) -> int:
     """Make the servers of the running system drop removed data from their files.
 
     PostgreSQL locks each table while it rewrites it. RabbitMQ is killed and started again, so
-    requests get 503 for some seconds. The exit code is 1 if a place still has the text, apart from
+    requests get 503 or 202 meanwhile. The exit code is 1 if a place still has the text, apart from
     the delivered mails.
     """
     system = runfile.read()
