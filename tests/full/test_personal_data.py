@@ -1,4 +1,4 @@
-"""The guides of personal data: their commands export, erase, and remove the address from the files.
+"""The commands of the guides export, erase, and remove the address from the files.
 
 The commands run exactly as written, in one shell. Only ports change.
 """
@@ -22,7 +22,7 @@ from tests.full.project_copy import Running, running
 
 GUIDE = root() / "docs" / "how-to" / "personal-data.md"
 REWRITE = "./sidecart rewrite-files --search"
-STARTS = ("./sidecart run", "make run BROKER=rabbitmq STORE=postgres")
+STARTS = ("make run", "make run BROKER=rabbitmq STORE=postgres")
 ADDRESS = "ann@example.com"
 RETENTION_SECONDS = 10
 GONE_SECONDS = 120
@@ -73,7 +73,7 @@ def test_the_guides_export_and_erase(shop: Running) -> None:
     sent = f"timeout {GONE_SECONDS} sh -c 'until curl -s {mails}/mails | grep -q {ADDRESS}; do sleep 0.2; done'"
 
     *_, exported, erased, by_operator = shell(shop, begin, GET_MONEY, ORDER, sent, export, erase, operator)
-    again = re.findall(r"\{.*\}", by_operator)
+    again = re.findall(r"\{.*?\}(?=\{|$)", by_operator)
     found = list[subprocess.CompletedProcess[str]]()
 
     def is_gone() -> bool:

@@ -239,7 +239,7 @@ def test_the_rehearsal_of_dead_letters_works(tmp_path: Path) -> None:
     with running(tmp_path, at_free_ports(REAL_MAIL)) as shop:
         with foreground(root(), at_free_ports(REJECTING), tmp_path / "rejecting.log", env=shell_environment(root())):
             place_an_order(shop)
-            Deadline().until(lambda: "no such user here" in groups(), SECONDS, groups, 0.5)
+            Deadline().until(lambda: "EmailRequested" in groups(), SECONDS, groups, 0.5)
         with foreground(root(), at_free_ports(CATCHER), tmp_path / "catcher.log", env=shell_environment(root())):
             mails = f"http://127.0.0.1:{page}/mails"
             Deadline().until(lambda: is_served(mails), SECONDS, shop.log.read_text, 0.2)

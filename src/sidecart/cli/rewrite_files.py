@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import click
 
@@ -45,35 +45,40 @@ def command(search: bool) -> int:
     # not an option: other programs of the machine see command lines
     wanted = Wanted([click.prompt("text to search for", err=True).strip()]) if search else None
     servers = dict.fromkeys((BROKERS[system.broker], STORES[system.store]))
-    try:
-        for server in servers:
-            _rewrite(server, system)
-        left = [] if wanted is None else list(_places(servers, system, wanted))
-    except OSError as error:
-        raise LaunchError(str(error)) from error
+    problems = [each for each in (_rewrite(server, system) for server in servers) if each is not None]
+    left = [] if wanted is None else _places(servers, system, wanted, problems)
     for place in left:
         print(f"still in: {place}")
     if wanted is not None:
         print(f"{len(left)} places have the text")
+    if problems:
+        raise LaunchError("\n".join(problems))
     return 1 if [each for each in left if not each.endswith(MAILS)] else 0
 
 
-def _rewrite(server: Server, system: RunFile) -> None:
+def _rewrite(server: Server, system: RunFile) -> str | None:
+    """Make one server rewrite its files; return why it did not, or None."""
     name, deadline = server.names[0], Deadline()
     address = system.addresses[server.env]
 
     def restart() -> None:
         before = system.processes.get(name)
         if before is None:
-            raise LaunchError(f"{name} was not started by the launcher: see docs/how-to/erase-from-files.md")
+            raise LaunchError(
+                f"the launcher did not start it, and cannot restart it: see docs/how-to/erase-from-files.md"
+            )
         os.kill(before, signal.SIGKILL)
         deadline.until(lambda: _pid(name) not in (None, before), END_SECONDS, lambda: f"{name} does not start again")
         deadline.until(
             lambda: server.check(address) is None, server.start_seconds, lambda: f"{name} does not answer", 0.2
         )
 
-    server.drop_removed_bytes(address, deadline, restart)
-    print(f"{name}: the files have no removed data")
+    try:
+        server.drop_removed_bytes(address, deadline, restart)
+    except (LaunchError, OSError) as error:
+        return f"{name}: {error}"
+    print(f"{name}: the files are rewritten")
+    return None
 
 
 def _pid(name: str) -> int | None:
@@ -81,13 +86,17 @@ def _pid(name: str) -> int | None:
     return None if found is None else found.processes.get(name)
 
 
-def _places(servers: dict[Server, None], system: RunFile, wanted: Wanted) -> Iterator[str]:
-    """Yield the places with the text, each once; a line must not have the text itself."""
+def _places(servers: Iterable[Server], system: RunFile, wanted: Wanted, problems: list[str]) -> list[str]:
+    """Return the places with the text, each once, and by a name that lacks the text.
+
+    Add the servers that cannot be searched to the problems.
+    """
     found = dict[str, None]()
     for server in servers:
-        for name, content in server.contents(system.addresses[server.env]):
-            if wanted.are_in(content):
-                found[name] = None
+        try:
+            contents = server.contents(system.addresses[server.env])
+            found |= {name: None for name, content in contents if wanted.are_in(content)}
+        except OSError as error:
+            problems.append(f"{server.names[0]} cannot be searched: {error}")
     found |= {f"file {home() / name}": None for name in files_with(home(), wanted)}
-    for name in found:
-        yield "a key or a file whose name has the text" if wanted.are_in(name.encode()) else name
+    return ["a key or a file whose name has the text" if wanted.are_in(name.encode()) else name for name in found]

@@ -1,4 +1,4 @@
-"""What a PostgreSQL server still has of removed data, and the statements that drop it."""
+"""The statements that make PostgreSQL drop removed data, and a reader of all of its tables."""
 
 from __future__ import annotations
 

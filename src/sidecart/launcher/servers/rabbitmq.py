@@ -116,7 +116,7 @@ class RabbitMq(Broker):
         """Kill the server and start it again: it then rebuilds its files from the messages that
         are left.
 
-        After an orderly stop it would keep the files as they are.
+        After an orderly stop it would keep its message store.
         """
         del address, deadline
         restart()

@@ -109,6 +109,7 @@ class Server(Protocol):
 
         `restart` kills the server, and waits until it serves again.
         """
+        restart()
 
     def contents(self, address: str) -> Iterator[tuple[str, bytes]]:
         """Yield the name and the content of each part that its files may have in another form."""

@@ -1,11 +1,9 @@
-"""What a Redis-compatible server still has of removed data, and the commands that drop it."""
+"""The commands that make a Redis-compatible server drop removed data, and a reader of all keys."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
-
-import valkey
 
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
@@ -19,11 +17,11 @@ REWRITE_SECONDS_MAX = 600.0
 PAGE = 1_000
 
 
-def drop_removed_bytes(client: valkey.Valkey, deadline: Deadline) -> None:
+def drop_removed_bytes(client: Any, deadline: Deadline) -> None:
     """Rewrite the append-only file and clear the slow log; wait for the end."""
 
     def ended() -> bool:
-        found: Any = client.info("persistence")  # the stub allows a coroutine
+        found = client.info("persistence")
         return not (found["aof_rewrite_in_progress"] or found["aof_rewrite_scheduled"])
 
     def late() -> str:
@@ -33,14 +31,14 @@ def drop_removed_bytes(client: valkey.Valkey, deadline: Deadline) -> None:
     for command in COMMANDS:
         client.execute_command(*command.split())
     deadline.until(ended, REWRITE_SECONDS_MAX, late)
-    found: Any = client.info("persistence")
+    found = client.info("persistence")
     if found["aof_last_bgrewrite_status"] != "ok":
         raise LaunchError("the server could not rewrite its file: its log has the reason")
 
 
-def contents(client: valkey.Valkey) -> Iterator[tuple[str, bytes]]:
+def contents(client: Any) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the content of every key, and the server's own logs."""
-    readers: dict[bytes, Any] = {
+    readers = {
         b"string": client.get,
         b"hash": client.hgetall,
         b"list": lambda key: client.lrange(key, 0, -1),
@@ -48,7 +46,7 @@ def contents(client: valkey.Valkey) -> Iterator[tuple[str, bytes]]:
         b"zset": lambda key: client.zrange(key, 0, -1),
     }
     for key in client.scan_iter(count=PAGE):
-        kind: Any = client.type(key)
+        kind = client.type(key)
         name = f"{kind.decode()} {key.decode(errors='replace')}"
         if kind == b"stream":
             yield from ((name, page) for page in _pages(client, key))
@@ -58,10 +56,10 @@ def contents(client: valkey.Valkey) -> Iterator[tuple[str, bytes]]:
         yield f"redis {' '.join(words)}", repr(client.execute_command(*words)).encode()
 
 
-def _pages(client: valkey.Valkey, key: bytes) -> Iterator[bytes]:
+def _pages(client: Any, key: bytes) -> Iterator[bytes]:
     first = "-"
     while True:
-        found: Any = client.xrange(key, min=first, count=PAGE)
+        found = client.xrange(key, min=first, count=PAGE)
         yield key + repr(found).encode()
         if len(found) < PAGE:
             return
