@@ -1,7 +1,7 @@
 """After an erasure and the retention time, no place of the system has the address or the name.
 
 The places are those of tests/e2e/places.py. Servers keep removed bytes until they rewrite their
-files, so the test runs the statements of docs/how-to/erase-from-files.md. The search finds the
+files, so the test makes them do it, as `./sidecart rewrite-files` does. The search finds the
 address in each kind of place before.
 """
 
@@ -12,22 +12,29 @@ import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 import valkey
 
 from sidecart.launcher.dead_letters import Filter, find_dead_letters
+from sidecart.launcher.lifecycle.supervisor import Supervisor
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.project import root
 from sidecart.launcher.running_state import RunningState
+from sidecart.launcher.servers import postgres_files, valkey_files
 from sidecart.launcher.servers import valkey as valkey_server
+from sidecart.launcher.servers.server import Server
 from sidecart.launcher.streams import RETENTION
+from sidecart.launcher.text_search import Wanted
 from sidecart.testkit.contents import records
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
-from tests.e2e.places import Wanted, files_with, places_with
+from tests.e2e.healthy import until_healthy
+from tests.e2e.places import files_of, places_with
 from tests.e2e.replicas import start_pair, stop_pair
 from tests.e2e.shopper import SECONDS, TEA_CENTS, Shopper
 from tests.e2e.test_dead_letters import event
@@ -36,10 +43,14 @@ from tests.e2e.test_mail_server import replaced_mail_server
 
 GUIDE = root() / "docs" / "how-to" / "erase-from-files.md"
 RETENTION_SECONDS = 10
+LARGE_BYTES = 8 * 1024
+"""RabbitMQ stores a message over 4 KiB in a file that it does not shorten, and a smaller one in the
+index of its queue.
+"""
 LATER = "451 4.7.1 come back later"
 WITH_ADDRESS = {
     "redis": ("stream UserCreateRequested", "hash ", "/valkey/appendonlydir/"),
-    "rabbitmq": ("queue user-UserCreateRequested", "/rabbitmq/mnesia/"),
+    "rabbitmq": ("queue user-UserCreateRequested", "/journal.jif", "/msg_store_persistent/"),
     "postgres": ("table user.state", "table pg_catalog.pg_statistic", "/data/base/", "/data/pg_wal/"),
 }
 """Places where the search must find the address before, by server."""
@@ -83,7 +94,8 @@ def live(shopper: Shopper, user: dict[str, Any], wanted: Wanted) -> None:
         paid.append(shopper.order(user_id).json()["order_id"])
         assert {"OrderPaid"} == {shopper.final(order_id) for order_id in paid}
         shopper.until(lambda: has_record(shopper, "mail-retry", wanted), "a mail in the retry queue")
-    malformed = event("UserCreated", {"user_id": user_id, "email": [user["email"]], "name": 1})
+    data = {"user_id": user_id, "email": [user["email"]], "name": 1, "padding": "." * LARGE_BYTES}
+    malformed = event("UserCreated", data)
     shopper.tap.publish("UserCreated", json.dumps(malformed | {"subject": user_id}).encode())
     state, letter = RunningState(shopper.shop.ports, shopper.shop.tokens), Filter((malformed["id"],))
     shopper.until(lambda: any(find_dead_letters(state, letter)), "the dead letter")
@@ -110,38 +122,29 @@ def register_again(shopper: Shopper, user: dict[str, Any], wanted: Wanted) -> li
         shopper.shop.wait_ready("user")
 
 
-def statements(language: str) -> list[str]:
-    """Return the statements of the guide: one a line, a longer one indented or until `END`."""
-    [block] = re.findall(rf"^```{language}\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    return [each.strip() for each in re.split(r"\n(?!\s|END)", block.strip())]
+def rewrite_files(shop: System) -> None:
+    """Make the servers drop removed bytes, as `./sidecart rewrite-files` does."""
+    for env, server in shop.servers.items():
+        server.drop_removed_bytes(shop.state.addresses[env], shop.deadline, partial(kill_and_start, shop, server))
 
 
-def execute(client: Any, command: str) -> None:
-    """Send a command of redis-cli."""
-    client.execute_command(*command.split())
+def kill_and_start(shop: System, server: Server) -> None:
+    """Do what the launcher does when a server is killed, sidecars included."""
+    name = server.names[0]
+    psutil.Process(shop.processes[name]).kill()
+    shop.deadline.until(lambda: name in shop.dead, SECONDS, lambda: f"{name} does not die")
+    until_healthy(shop, Supervisor(shop, print))
 
 
-def rewrite_files(shop: System, wanted: Wanted) -> None:
-    """Make the servers drop removed bytes from their files; RabbitMQ does it by itself."""
-    if shop.options.broker == "rabbitmq":
-        own = shop.data / "rabbitmq"
-        shop.deadline.until(lambda: not files_with(own, wanted), SECONDS, lambda: f"{files_with(own, wanted)}")
-    if "redis" in (shop.options.broker, shop.options.store):
-        address = shop.broker_address if shop.options.broker == "redis" else shop.store_address
-        with valkey.Valkey.from_url(valkey_server.url(address)) as client:
-            for command in statements("text"):
-                execute(client, command)
-            shop.deadline.until(lambda: not is_rewriting(client), SECONDS, lambda: "no end of the rewrite")
-    if shop.options.store == "postgres":
-        with psycopg.connect(shop.store_address, autocommit=True) as connection:
-            for statement in statements("postgresql"):
-                connection.execute(statement)
+def test_the_guide_has_the_commands_for_servers_of_a_user() -> None:
+    """They are those that the launcher sends to its own servers."""
+    guide = GUIDE.read_text(encoding="utf-8")
 
-
-def is_rewriting(client: Any) -> bool:
-    """Return whether the server rewrites its append-only file."""
-    found = client.info("persistence")
-    return bool(found["aof_rewrite_in_progress"] or found["aof_rewrite_scheduled"])
+    for language, listed in (("text", valkey_files.COMMANDS), ("postgresql", postgres_files.STATEMENTS)):
+        [block] = re.findall(rf"^```{language}\n(.*?)^```", guide, re.DOTALL | re.MULTILINE)
+        assert [each.strip() for each in listed] == [
+            each.strip().removesuffix(";") for each in re.split(r"\n(?!\s|END)", block.strip())
+        ]
 
 
 def test_no_place_has_the_address_after_an_erasure(shopper: Shopper, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,8 +174,8 @@ def test_no_place_has_the_address_after_an_erasure(shopper: Shopper, capsys: pyt
         return not [each for each in left if "pg_statistic" not in each]
 
     shop.deadline.until(nothing_at_the_servers, SECONDS, lambda: f"still: {left}")
-    files = files_with(shop.options.folder, wanted)
-    rewrite_files(shop, wanted)
+    files = files_of(shop.options.folder, wanted)
+    rewrite_files(shop)
     after = places_with(shop, wanted)
 
     with capsys.disabled():

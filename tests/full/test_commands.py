@@ -12,7 +12,7 @@ from sidecart.launcher.project import root
 from tests import suites
 from tests.compose import test_guide
 from tests.e2e import test_readme
-from tests.full import test_dapr_run, test_dashboard, test_foreign_suite, test_running_shops
+from tests.full import test_dapr_run, test_dashboard, test_foreign_suite, test_personal_data, test_running_shops
 from tests.full.documentation import commands, documented, documented_commands
 from tests.full.project_copy import MAKE_ENDS, copied, foreground, run_in, shell_environment, wait_for_line
 from tests.kubernetes import test_commands as test_cluster_commands
@@ -77,6 +77,10 @@ def elsewhere() -> dict[str, list[str]]:
         "tests/full/test_dapr_run.py": test_dapr_run.COMMANDS,
         "tests/full/test_dashboard.py": [test_dashboard.PROMETHEUS],
         "tests/full/test_foreign_suite.py": [test_foreign_suite.OWN_TESTS, test_foreign_suite.REPLACED],
+        "tests/full/test_personal_data.py": [
+            *(line for block in test_personal_data.guide() for line in commands(block)),
+            test_personal_data.REWRITE,
+        ],
         "tests/full/test_running_shops.py": [
             *test_running_shops.STARTS,
             *test_running_shops.RUNNING,
@@ -87,6 +91,7 @@ def elsewhere() -> dict[str, list[str]]:
             test_running_shops.NO_TOKENS,
             test_running_shops.FLOW,
             test_running_shops.CATCHER,
+            test_running_shops.REJECTING,
             test_running_shops.REAL_MAIL,
         ],
     }

@@ -53,6 +53,8 @@ RUNNING = {
 FLOW_ID = "019bc104-dd14-7cc5-8058-a566ee2e7ad6"
 FLOW = f"./sidecart flow {FLOW_ID}"
 CATCHER = ".venv/bin/python -m sidecart.launcher.servers.mailcatcher --smtp-port 1025 --http-port 8025"
+REJECTING = f'{CATCHER} --to-recipient "550 5.1.1 no such user here"'
+REPLAY = "./sidecart dead-letters replay --topic EmailRequested"
 REAL_MAIL = "SMTP_URL=smtp://localhost:1025 MAIL_FROM=shop@example.com ./sidecart run"
 
 
@@ -61,6 +63,23 @@ def pids(shop: Running) -> dict[str, int]:
     output = shop.run("./sidecart", "status")
     rows = re.findall(r"^(\S+) +(\d+) +\d* +(?:up|ready)$", output.stdout, re.MULTILINE)
     return {name: int(pid) for name, pid in rows} if output.returncode == 0 else {}
+
+
+def place_an_order(shop: Running) -> None:
+    """Register a user with money, and place an order."""
+    with httpx.Client(base_url=shop.url, trust_env=False, auth=acting(shop.issuer_folder)) as client:
+        user_id = client.post("/user/register", json={"email": "ann@example.com", "name": "Ann"}).json()["user_id"]
+        client.post("/account/deposit", json={"user_id": user_id, "amount_cents": 900}).raise_for_status()
+        order = {"user_id": user_id, "items": [{"sku": "tea", "quantity": 2, "unit_price_cents": 450}]}
+        client.post("/order/create", json=order).raise_for_status()
+
+
+def is_served(url: str) -> bool:
+    """Return whether a server answers at a URL."""
+    try:
+        return httpx.get(url, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
 
 
 def is_another(shop: Running, name: str, before: int) -> bool:
@@ -199,13 +218,33 @@ def test_the_rehearsal_of_real_mail_works(tmp_path: Path) -> None:
     with (
         foreground(root(), catcher, tmp_path / "catcher.log", env=shell_environment(root())),
         running(tmp_path, start) as shop,
-        httpx.Client(base_url=shop.url, trust_env=False, auth=acting(shop.issuer_folder)) as client,
     ):
-        user_id = client.post("/user/register", json={"email": "ann@example.com", "name": "Ann"}).json()["user_id"]
-        client.post("/account/deposit", json={"user_id": user_id, "amount_cents": 900}).raise_for_status()
-        order = {"user_id": user_id, "items": [{"sku": "tea", "quantity": 2, "unit_price_cents": 450}]}
-        client.post("/order/create", json=order).raise_for_status()
+        place_an_order(shop)
         mails = f"http://127.0.0.1:{page}/mails"
         Deadline().until(
             lambda: "ann@example.com" in httpx.get(mails, trust_env=False).text, SECONDS, shop.log.read_text, 0.2
         )
+
+
+def test_the_rehearsal_of_dead_letters_works(tmp_path: Path) -> None:
+    """A rejected mail is one group of dead letters, and arrives by a replay after the repair."""
+    smtp, page = free_port(), free_port()
+
+    def at_free_ports(command: str) -> str:
+        return documented(command).replace("1025", str(smtp)).replace("8025", str(page))
+
+    def groups() -> str:
+        return shop.run("bash", "-c", documented("./sidecart dead-letters groups")).stdout
+
+    with running(tmp_path, at_free_ports(REAL_MAIL)) as shop:
+        with foreground(root(), at_free_ports(REJECTING), tmp_path / "rejecting.log", env=shell_environment(root())):
+            place_an_order(shop)
+            Deadline().until(lambda: "EmailRequested" in groups(), SECONDS, groups, 0.5)
+        with foreground(root(), at_free_ports(CATCHER), tmp_path / "catcher.log", env=shell_environment(root())):
+            mails = f"http://127.0.0.1:{page}/mails"
+            Deadline().until(lambda: is_served(mails), SECONDS, shop.log.read_text, 0.2)
+            replayed = shop.run("bash", "-c", documented(REPLAY))
+            received = httpx.get(mails, trust_env=False).text
+
+    assert (0, True) == (replayed.returncode, "1 replayed" in replayed.stdout), replayed
+    assert "ann@example.com" in received

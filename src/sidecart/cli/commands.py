@@ -91,6 +91,9 @@ TOOLKIT: Mapping[str, CommandReference] = {
     "rotate-key-secret": CommandReference(
         "sidecart.cli.rotate_key_secret:command", "replace the secret from which the ids of idempotency keys derive"
     ),
+    "rewrite-files": CommandReference(
+        "sidecart.cli.rewrite_files:command", "make the servers drop removed data from their files"
+    ),
     "credentials": CommandReference(
         "sidecart.cli.credentials:command", "print how to create a login per app on your own servers"
     ),

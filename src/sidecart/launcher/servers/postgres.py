@@ -4,8 +4,8 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -16,6 +16,7 @@ from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.permissions import ADMINISTRATOR, permissions
 from sidecart.launcher.processes import Processes
+from sidecart.launcher.servers import postgres_files
 from sidecart.launcher.servers.postgres_roles import (
     METADATA_TABLE,
     create_roles,
@@ -148,6 +149,31 @@ class Postgres(Server):
                     connection.execute(METADATA_TABLE.format(""))
             except psycopg.errors.InsufficientPrivilege as error:
                 raise LaunchError(f"{ENV}: its login may not create tables: {error}") from error
+
+    def drop_removed_bytes(self, address: str, deadline: Deadline, restart: Callable[[], None]) -> None:
+        """Rewrite the tables, the statistics and the write-ahead log."""
+        del deadline, restart
+        with _administering(address) as connection:
+            postgres_files.drop_removed_bytes(connection)
+
+    def contents(self, address: str) -> Iterator[tuple[str, bytes]]:
+        """Yield each table."""
+        with _administering(address) as connection:
+            yield from postgres_files.contents(connection)
+
+
+@contextmanager
+def _administering(address: str) -> Iterator[psycopg.Connection]:
+    """Connect without a transaction; an error of the server inside is an OSError outside.
+
+    It does not quote the statement, and so no value.
+    """
+    try:
+        with psycopg.connect(address, autocommit=True, connect_timeout=3) as connection:
+            yield connection
+    except psycopg.Error as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise OSError(f"{ENV}: {lines[0]}") from error
 
 
 def _create(programs: Path, folder: Path, password: str) -> None:

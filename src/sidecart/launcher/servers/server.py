@@ -7,7 +7,7 @@ launcher then neither starts the servers nor asks them anything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -103,6 +103,18 @@ class Server(Protocol):
     def sweep(self, data: Path) -> None:
         """Kill the remaining processes of a killed server, given its data folder."""
         del data  # most servers leave none
+
+    def drop_removed_bytes(self, address: str, deadline: Deadline, restart: Callable[[], None]) -> None:
+        """Make the server drop the bytes of removed data from its files, and wait for the end.
+
+        `restart` kills the server, and waits until it serves again.
+        """
+        restart()
+
+    def contents(self, address: str) -> Iterator[tuple[str, bytes]]:
+        """Yield the name and the content of each part that its files may have in another form."""
+        del address  # the files of most servers have the bytes as they are
+        yield from ()
 
     def start(
         self, processes: Processes, data: Path, deadline: Deadline, ports: Mapping[str, int] | None = None

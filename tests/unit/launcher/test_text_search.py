@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.e2e import places
-from tests.e2e.places import Wanted, files_with
+from sidecart.launcher import text_search
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.text_search import Wanted, files_with
 
 TEXT = "zoe.0123456789abcdef"
 ADDRESS = f"{TEXT}@example.com"
@@ -49,15 +50,15 @@ def test_a_name_of_a_file_is_searched_too(tmp_path: Path) -> None:
 
 def test_a_text_across_two_blocks_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever the block ends."""
-    monkeypatch.setattr(places, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(text_search, "BLOCK_BYTES", 64)
     for before in range(128):
         (tmp_path / f"{before:03}").write_bytes(b"." * before + ADDRESS.encode() + b"." * 64)
 
     assert 128 == len(files_with(tmp_path, Wanted([TEXT])))
 
 
-def test_the_delivered_mails_are_left_out(tmp_path: Path) -> None:
-    """They are outside of the system."""
-    (tmp_path / "mails.jsonl").write_text(ADDRESS)
-
-    assert [] == files_with(tmp_path, Wanted([TEXT]))
+@pytest.mark.parametrize("text", ["", "a@b.c", "zo\u00eb@example.com"])
+def test_a_text_that_cannot_be_searched_is_rejected(text: str) -> None:
+    """The message does not quote it."""
+    with pytest.raises(LaunchError, match=r"^the text to search for must be ASCII, and have 6 characters or more$"):
+        Wanted([text])
