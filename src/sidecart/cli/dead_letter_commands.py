@@ -18,8 +18,9 @@ from sidecart.cli.running import state_of
 from sidecart.launcher.audit import of_command_line
 from sidecart.launcher.dead_letter_groups import group_dead_letters, require_group
 from sidecart.launcher.dead_letter_runs import DONE, Selection, perform, select
-from sidecart.launcher.dead_letters import DeadLetter, Filter, State, find_dead_letters, only, replayable
+from sidecart.launcher.dead_letters import DeadLetter, Filter, State, find_dead_letters, only
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.replays import replayable
 from sidecart.launcher.topics import read_topics, service_ids
 
 PROGRESS_LETTERS = 100
@@ -133,10 +134,11 @@ def show(letter_id: str, as_json: bool, context: str | None) -> int:
 @command.command("replay")
 @filtered
 def replay_them(**options: Any) -> int:
-    """Publish the events again on their original topics.
+    """Publish the events again on their original topics, and wait for the outcome of each.
 
-    The exit code is 1 if a replay failed, or if an event has already failed again. Ctrl-C stops;
-    the dead letters that it did not reach stay open. The audit trail names you.
+    The exit code is 1 if a replay failed, if an event has failed again, or if its service has not
+    processed it within 15 s. Ctrl-C stops; the dead letters that it did not reach stay open. The
+    audit trail names you.
     """
     return _act("replay", replayable, **options)
 

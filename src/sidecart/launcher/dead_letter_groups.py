@@ -57,11 +57,11 @@ class Grouping:
             if len(self._groups) >= GROUPS_MAX:
                 self._ungrouped += 1
                 return
-            group = Group(cause.id, *cause, letter.id, letter.time, letter.time)
+            group = Group(cause.id, *cause, letter.id, letter.first, letter.time)
             self._groups[cause] = group
         group.open += not is_erased
         group.erased += is_erased
-        group.first = min(group.first, letter.time)
+        group.first = min(group.first, letter.first)
         if letter.time >= group.last:
             group.last, group.example = letter.time, letter.id
 
