@@ -250,8 +250,18 @@ def test_each_action_names_the_user_of_this_machine_in_the_audit_trail(
     assert (f"{user}@desk", 1) == (newest["who"], newest["number"])
     assert 0 == main(["audit-trail", "--before", "1"])
     assert "replay" in capsys.readouterr().out
+    assert 0 == main(["audit-trail", "--before", "0"])
+    assert "no entries before 0\n" == capsys.readouterr().out
     assert 0 == main(["audit-trail", "--limit", "1"])
     assert "older entries: ./sidecart audit-trail --before 1" in capsys.readouterr().out
+
+
+def test_an_empty_audit_trail_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """No output would look like a failure; the JSON has no line."""
+    assert 0 == main(["audit-trail"])
+    assert "no entries\n" == capsys.readouterr().out
+    assert 0 == main(["audit-trail", "--json"])
+    assert "" == capsys.readouterr().out
 
 
 def test_an_unwritable_audit_trail_stops_the_action(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
