@@ -60,7 +60,7 @@ def wire(mail_settings: settings.Settings, sidecar: HttpSidecar) -> ServiceWirin
     mailer = Mailer(mail_settings.server, mail_settings.sender, sidecar, retry_queue, now)
 
     declared = service(mail_settings.currency, mail_settings.mails_per_hour)
-    mails = Subscription("mailbus", "EmailRequested", mailer.handle)
+    mails = Subscription("mailbus", "EmailRequested", mailer.handle, settle=mailer.settle_replay)
     return ServiceWiring(
         [*inbox(declared, sidecar, mailer.erased_users.erase), mails],
         [*_mailboxes(sidecar), *_unfinished(sidecar)],

@@ -16,7 +16,9 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from sidecart.launcher.dead_letters import Filter, find_dead_letters, replay
+from sidecart.launcher.audit import newest_entries, of_command_line
+from sidecart.launcher.dead_letter_runs import perform, select
+from sidecart.launcher.dead_letters import Filter, find_dead_letters
 from sidecart.launcher.lifecycle.plan import MAIL_CATCHER
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.ports import is_listening
@@ -24,11 +26,14 @@ from sidecart.launcher.running_state import RunningState
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
+from tests.replay import replay
 
 UNREACHABLE_SECONDS = float(os.environ.get("MAIL_UNREACHABLE_SECONDS", "10"))
 ORDERS = 40
 SLOW_SECONDS = "30"
 LATE_SECONDS = "7"
+REFUSED_LATE_SECONDS = "3"
+"""More than the two seconds that an event waits for its mail."""
 
 pytestmark = pytest.mark.own_shop
 
@@ -173,4 +178,28 @@ def test_a_rejected_mail_is_one_dead_letter(shopper: Shopper) -> None:
     assert len(ids) == tried
     assert [] == shopper.mails(user["email"])
     assert {"replayed"} == {replay(state, each) for each in list(find_dead_letters(state, selection))}
-    shopper.until(lambda: all_mailed(shopper, user["email"], ids), f"{ORDERS} mails")
+    assert all_mailed(shopper, user["email"], ids)  # at once: the outcome tells
+
+
+@pytest.mark.parametrize("pause_seconds", ["0", REFUSED_LATE_SECONDS])
+def test_a_replay_says_that_the_mails_are_refused_again(shopper: Shopper, pause_seconds: str) -> None:
+    """The server refuses every mail, at once or after the run has published all events.
+
+    A mail that it refuses after the event's own wait is in the retry queue meanwhile.
+    """
+    state = RunningState(shopper.shop.ports, shopper.shop.tokens)
+    with replaced_mail_server(shopper.shop, ("--to-recipient", "550 5.1.1 no such user")):
+        user, ids, _ = orders(shopper)
+        selection = Filter(service="notification", topic="EmailRequested", reason=user["email"])
+        shopper.until(lambda: len(list(find_dead_letters(state, selection))) == len(ids), f"{ORDERS} dead letters")
+    before = {each.id: each.first for each in find_dead_letters(state, selection)}
+    with replaced_mail_server(shopper.shop, ("--to-recipient", "554 5.7.1 refused", "--pause-seconds", pause_seconds)):
+        found = perform(state, "replay", select(state, selection), of_command_line(), lambda *_: None)
+        after = list(find_dead_letters(state, replace(selection, reason=None)))
+    open_again = {each.id: each.first for each in after if each.id in before}
+
+    assert {"failed again": ORDERS} == found
+    assert (found, "completed") == (newest_entries(state)[0].results, newest_entries(state)[0].outcome)
+    assert before == open_again
+    assert [] == [each.reason for each in after if each.id in before and "'5.7.1 refused'" not in each.reason]
+    perform(state, "discard", select(state, Filter(tuple(before))), of_command_line(), lambda *_: None)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from sidecart.launcher.dead_letters import Filter, find_dead_letters, replay
+from sidecart.launcher.dead_letters import Filter, find_dead_letters
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.running_state import RunningState
 from sidecart.testkit.tap import Tap
@@ -18,6 +18,7 @@ from tests.e2e.conftest import options
 from tests.e2e.otlp import Receiver, Span, as_tree
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
 from tests.e2e.test_mail_server import replaced_mail_server
+from tests.replay import replay
 
 pytestmark = [pytest.mark.own_shop, pytest.mark.sidecars]
 

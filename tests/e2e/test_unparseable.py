@@ -16,7 +16,7 @@ import pika
 import pytest
 import valkey
 
-from sidecart.launcher.dead_letters import Filter, find_dead_letters, replay
+from sidecart.launcher.dead_letters import Filter, find_dead_letters
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.running_state import RunningState
@@ -26,6 +26,7 @@ from sidecart.launcher.topology import metrics_of, sidecar_of
 from tests.contracts.validate import examples
 from tests.e2e.replicas import restart_pair
 from tests.e2e.shopper import TEA_CENTS, Shopper, new_address
+from tests.replay import replay
 
 pytestmark = pytest.mark.sidecars
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -132,8 +133,9 @@ def test_each_query_of_the_dashboard_returns_a_value(shop: Running, tmp_path: Pa
 def test_the_metrics_are_on_no_public_port(shop: Running) -> None:
     """The gateway's public port has no /metrics; the addresses that `status` lists have it."""
     status = shop.run("./sidecart", "status").stdout
-    [line] = [each for each in status.splitlines() if each.startswith("metrics (/metrics): ")]
-    places = dict(each.split() for each in line.partition(": ")[2].split(", "))
+    listed = re.search(r"^metrics \(http://(\S+):PORT/metrics\): ((?:.+\n)(?:  .+\n)*)", status, re.MULTILINE)
+    assert listed is not None
+    places = {name: f"{listed[1]}:{port}" for name, port in re.findall(r"(\S+) (\d+)", listed[2])}
 
     assert 404 == httpx.get(f"{shop.url}/metrics", trust_env=False).status_code
     assert {*app_ids(), TRIMMER} == set(places)

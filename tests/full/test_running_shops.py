@@ -41,7 +41,7 @@ RUNNING = {
     "./sidecart dead-letters replay --topic EmailRequested": r"^0 dead letters",
     './sidecart dead-letters discard --reason "no such user"': r"^0 dead letters",
     "./sidecart dead-letters groups": r"^0 groups, 0 dead letters$",
-    "./sidecart audit-trail": r"",  # no operator has acted
+    "./sidecart audit-trail": r"^no entries$",  # no operator has acted
     "./sidecart reconcile --dry-run": r"^\d+ unfinished$",
     "./sidecart reconcile": r"^0 stuck$",
     "./sidecart token ann@example.com": TOKEN,

@@ -14,6 +14,8 @@ const REASON_LENGTH_MAX = 1_000;
 const PAGE_LENGTH_MAX = 100;
 const ROUNDS_MAX = 50;
 const ERASED = "erased";
+const REPLAYING = "replaying";
+const REPLAYED = "replayed";
 
 const LENIENT = new TextDecoder("utf-8", { ignoreBOM: true });
 const STRICT = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
@@ -69,8 +71,28 @@ export class DeadLetters {
     for (let lost = 0; lost < ROUNDS_MAX; lost += 1) {
       const { value, etag } = await this.#sidecar.load(key);
       if (value && ["open", ERASED].includes(value.status ?? "open")) return;
-      const reopened = { ...letter, traceparent: letter.traceparent || (value?.traceparent ?? "") };
+      const reopened = {
+        ...letter,
+        first_time: value?.first_time ?? value?.time ?? letter.time,
+        traceparent: letter.traceparent || (value?.traceparent ?? ""),
+      };
       if (await this.#sidecar.save(key, reopened, etag)) return;
+    }
+    throw new TransientError(`lost ${ROUNDS_MAX} races for a dead letter`);
+  }
+
+  /**
+   * Marks the letter of a replayed event as replayed, if it is being replayed. Throws TransientError.
+   * @param {Buffer} body
+   * @param {string} topic
+   */
+  async settle(body, topic) {
+    const key = `dead:${letterId(body, topic)}`;
+    for (let lost = 0; lost < ROUNDS_MAX; lost += 1) {
+      const { value, etag } = await this.#sidecar.load(key);
+      if (value?.status !== REPLAYING) return;
+      const settled = { ...value, status: REPLAYED, status_time: new Date().toISOString() };
+      if (await this.#sidecar.save(key, settled, etag)) return;
     }
     throw new TransientError(`lost ${ROUNDS_MAX} races for a dead letter`);
   }
@@ -142,6 +164,16 @@ function ownId(body) {
   } catch {
     return undefined; // not JSON
   }
+}
+
+/**
+ * Returns whether an event is the replay of a dead letter.
+ * @param {Buffer} body
+ */
+export function isReplay(body) {
+  if (!body.includes('"replay"')) return false;
+  const event = JSON.parse(STRICT.decode(body));
+  return typeof event.replay === "string" && event.replay !== "";
 }
 
 /**

@@ -2,6 +2,7 @@
 
 import http from "node:http";
 
+import { isReplay } from "./deadletters.js";
 import { decode, delivered, EVENT_BYTES_MAX } from "./events.js";
 import { PermanentError, TransientError } from "./errors.js";
 import { isUuid } from "./ids.js";
@@ -171,6 +172,7 @@ async function consume(app, request, topic) {
       const event = decode(body, topic, app.publishers[topic], app.inputs[topic], at);
       await app.processEvent(event);
       if (app.erasures.includes(topic)) await app.deadLetters.erase(event.data.user_id, app.personal);
+      if (isReplay(body)) await app.deadLetters.settle(body, topic);
     } catch (error) {
       if (!(error instanceof PermanentError)) throw error;
       const traceparent = String(request.headers.traceparent ?? "");

@@ -90,6 +90,21 @@ test("a handled event is answered with an empty 200", async (context) => {
   assert.ok(Math.abs(Date.parse(fake.published[0].time) - Date.now()) < 60_000);
 });
 
+test("a handled replay closes its dead letter, and a replay that fails opens it again", async (context) => {
+  const { fake, post } = await shop(context);
+  const { replaying, time } = { replaying: { status: "replaying", event: "" }, time: "2026-01-15T09:30:00.000Z" };
+  fake.put(`dead:${REQUEST.id}`, { ...replaying, time });
+  assert.equal((await post(delivery(bytes({ ...REQUEST, data: { ...REQUEST.data, replay: "true" } })))).status, 200);
+  assert.equal(fake.value(`dead:${REQUEST.id}`).status, "replaying");
+  assert.equal((await post(delivery(bytes({ ...REQUEST, replay: "true" })))).status, 200);
+  assert.equal(fake.value(`dead:${REQUEST.id}`).status, "replayed");
+
+  fake.put(`dead:${REQUEST.id}`, { ...replaying, time });
+  assert.equal((await post(delivery(bytes({ ...REQUEST, replay: "true", data: {} })))).status, 200);
+  const letter = fake.value(`dead:${REQUEST.id}`);
+  assert.deepEqual([letter.status, letter.first_time], [undefined, time]);
+});
+
 test("an invalid event becomes a dead letter with the caller's trace", async (context) => {
   const { fake, call } = await shop(context);
   const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

@@ -128,6 +128,7 @@ class BackgroundSessions:
         claimed, schedule = attempt.claimed, self._retry_queue.schedule
         if sent_at is not None:
             await self._delivery.record_sent(attempt.key, sent_at)
+            await self._unsent.dead_letters.settle(TOPIC, attempt.body)
         elif claimed is None:
             # The queue refused the mail or got it from another process; the event arrives again.
             if result.outcome == "unknown" and not await self._is_queued(attempt):

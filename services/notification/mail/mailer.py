@@ -9,7 +9,7 @@ from functools import partial
 from services.notification.domain import Notification
 from services.notification.events import EmailRequested
 from services.notification.mail.background import BackgroundSessions
-from services.notification.mail.delivery import WINDOW_SECONDS, DeliveryAttempt, MailDelivery
+from services.notification.mail.delivery import TOPIC, WINDOW_SECONDS, DeliveryAttempt, MailDelivery, notification_key
 from services.notification.mail.erasure import ErasedUsers
 from services.notification.mail.retries import MailRetries
 from services.notification.mail.retry_queue import MailRetryQueue
@@ -47,6 +47,13 @@ class Mailer:
         self.background = BackgroundSessions(self.delivery, self.unsent, retry_queue, now)
         self.retries = MailRetries(self.delivery, self.unsent, self.background, retry_queue)
         self.handle = self.delivery.handle
+
+    async def settle_replay(self, body: bytes) -> None:
+        """Close the dead letter of a replayed mail if the mail is sent, and not if it is queued."""
+        received = self.delivery.decode(body)
+        notification, _ = await self.delivery.load(notification_key(received.event.order_id))
+        if notification.sent_at is not None:
+            await self.unsent.dead_letters.settle(TOPIC, body)
 
     async def drops(self, received: Received[EmailRequested]) -> bool:
         """Return whether the mail must not be sent, because its user is erased."""

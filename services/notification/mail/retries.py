@@ -96,6 +96,7 @@ class MailRetries:
         key = notification_key(claimed.order_id)
         notification, loaded = await self._delivery.load(key)
         if await self._delivery.is_sent(key, notification, loaded):
+            await self._unsent.dead_letters.settle(TOPIC, body)
             await self._retry_queue.end(claimed)
             return None
         if await self._unsent.erased_users.has(received.event.user_id):

@@ -16,7 +16,7 @@ from services.notification.mail.erasure import ErasedUsers
 from services.notification.mail.outcome import Result
 from services.notification.mail.retry_queue import MailRetryQueue
 from services.notification.pacing import pause_until
-from sidecart.chassis.dead_letters import DeadLetters
+from sidecart.chassis.dead_letters import REPLAYED, REPLAYING, DeadLetters
 from sidecart.chassis.errors import PermanentError
 from sidecart.chassis.events import Received, timestamp
 from sidecart.chassis.store import Store
@@ -26,7 +26,7 @@ PACED = Counter("sidecart_mails_paced", "Mails that wait because their user got 
 
 log = logging.getLogger(__name__)
 
-REPLAYED = ("replaying", "replayed")  # the statuses of a dead letter whose mail must be sent again
+REPLAY_STATUSES = (REPLAYING, REPLAYED)  # the statuses of a dead letter whose mail must be sent again
 
 
 class UnsentMails:
@@ -102,7 +102,7 @@ class UnsentMails:
         """Return whether the event is a dead letter that was replayed."""
         value, _ = await self._store.load(f"dead:{event_id}")
         letter = {} if value is None else msgspec.json.decode(value, type=dict[str, str])
-        return letter.get("status") in REPLAYED
+        return letter.get("status") in REPLAY_STATUSES
 
     async def finish(self, attempt: DeliveryAttempt) -> None:
         """Record the result of a session that ended while its event waited.

@@ -3,6 +3,9 @@
 The key `dead:<event id>` holds one dead letter. `dead-index:<n>` (n = 0, 1, ...) holds the ids of
 up to 100 of them, oldest first. Replaying or discarding a dead letter sets its `status` field; a
 dead letter without a status is open. The status `erased` is final: the event is gone.
+
+A replayed event has the attribute `replay`. The tool that publishes it sets the status `replaying`,
+and only the service knows how the replay ends: it sets `replayed`, or opens the dead letter again.
 """
 
 from __future__ import annotations
@@ -25,12 +28,30 @@ RAW_BYTES_MAX = EVENT_BYTES_MAX // 4 * 3  # of an event stored in base64; a long
 REASON_CHARS_MAX = 1_000
 LOADED_MAX = 10  # dead letters read at once: each may have 1 MiB
 OPEN = "open"
+REPLAYING = "replaying"
+REPLAYED = "replayed"
 ERASED = "erased"
+REPLAY = "replay"
+"""The attribute of a replayed event."""
 NO_ID = uuid.UUID("5f0c6f8e-62a4-5a36-9c6b-6f1f3d0a2f11")  # UUID namespace for events without an id
 
 
 class _Id(msgspec.Struct):
     id: uuid.UUID
+
+
+class _Replay(msgspec.Struct):
+    replay: str = ""
+
+
+def is_replay(body: bytes) -> bool:
+    """Return whether an event is the replay of a dead letter."""
+    if b'"replay"' not in body:  # almost every event; this takes less than decoding it
+        return False
+    try:
+        return bool(msgspec.json.decode(body, type=_Replay).replay)
+    except (ValueError, RecursionError):
+        return False
 
 
 def letter_id(topic: str, body: bytes) -> str:
@@ -91,10 +112,29 @@ class DeadLetters:
             stored = {} if value is None else msgspec.json.decode(value, type=dict[str, str])
             if value is not None and stored.get("status", OPEN) in (OPEN, ERASED):
                 return None, False
-            reopened = {**letter, "traceparent": letter["traceparent"] or stored.get("traceparent", "")}
+            reopened = {
+                **letter,
+                "first_time": stored.get("first_time") or stored.get("time") or letter["time"],
+                "traceparent": letter["traceparent"] or stored.get("traceparent", ""),
+            }
             return msgspec.json.encode(reopened), True
 
         return await update(self._store, key, reopen)
+
+    async def settle(self, topic: str, body: bytes) -> None:
+        """Mark the dead letter of a replayed event as replayed; raise TransientError.
+
+        One that is open stays: the event has failed again since.
+        """
+
+        def settled(value: bytes | None) -> tuple[bytes | None, None]:
+            letter = {} if value is None else _letter(value)
+            if letter.get("status") != REPLAYING:
+                return None, None
+            changed = {**letter, "status": REPLAYED, "status_time": timestamp(self._now())}
+            return msgspec.json.encode(changed), None
+
+        await update(self._store, f"dead:{letter_id(topic, body)}", settled)
 
     async def erase(self, id_: str, topics: Collection[str]) -> None:
         """Erase the events of `topics` that name an id; raise TransientError.

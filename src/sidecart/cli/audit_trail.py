@@ -35,6 +35,8 @@ def command(limit: int, before: int | None, as_json: bool, context: str | None) 
         found = newest_entries(state, before, limit)
     for each in found:
         print(msgspec.json.encode(each).decode() if as_json else _line(each))
+    if not as_json and not found:
+        print("no entries" if before is None else f"no entries before {before}")
     if not as_json and found and found[-1].number > 0:
         print(f"older entries: ./sidecart audit-trail --before {found[-1].number}")
     return 0

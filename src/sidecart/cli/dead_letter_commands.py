@@ -6,7 +6,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import click
@@ -18,8 +18,9 @@ from sidecart.cli.running import state_of
 from sidecart.launcher.audit import of_command_line
 from sidecart.launcher.dead_letter_groups import group_dead_letters, require_group
 from sidecart.launcher.dead_letter_runs import DONE, Selection, perform, select
-from sidecart.launcher.dead_letters import DeadLetter, Filter, State, find_dead_letters, only, replayable
+from sidecart.launcher.dead_letters import DeadLetter, Filter, State, find_dead_letters, only
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.replays import replayable
 from sidecart.launcher.topics import read_topics, service_ids
 
 PROGRESS_LETTERS = 100
@@ -38,7 +39,9 @@ FILTER = (
     topic_option,
     reason_option,
     since_option,
-    click.option("--group", metavar="GROUP", help="select this group of `dead-letters groups`"),
+    click.option(
+        "--group", metavar="GROUP", help="select this group of `dead-letters groups`: its id, or the start of it"
+    ),
     click.option("--all", "select_all", is_flag=True, help="select all open dead letters"),
     click.option("--dry-run", is_flag=True, help="only list the selected dead letters"),
     kubernetes_option,
@@ -98,10 +101,12 @@ def groups(service: str | None, topic: str | None, as_json: bool, context: str |
     """
     with state_of(context) as state:
         found = group_dead_letters(state, service, topic)
+    if not as_json and found.groups:
+        print(lines.GROUP_HEADER)
     for each in found.groups:
         print(json.dumps(asdict(each)) if as_json else lines.group_line(each))
     if not as_json:
-        print(f"{len(found.groups)} groups, {lines.number(sum(each.open for each in found.groups))}")
+        print(lines.group_summary(found.groups))
         if found.ungrouped:
             print(f"{lines.number(found.ungrouped)} of further causes: select a --service or a --topic")
     return 0
@@ -133,10 +138,11 @@ def show(letter_id: str, as_json: bool, context: str | None) -> int:
 @command.command("replay")
 @filtered
 def replay_them(**options: Any) -> int:
-    """Publish the events again on their original topics.
+    """Publish the events again on their original topics, and wait for the outcome of each.
 
-    The exit code is 1 if a replay failed, or if an event has already failed again. Ctrl-C stops;
-    the dead letters that it did not reach stay open. The audit trail names you.
+    The exit code is 1 if a replay failed, if an event has failed again, or if its service has not
+    processed it within 15 s. Ctrl-C stops; the dead letters that it did not reach stay open. The
+    audit trail names you.
     """
     return _act("replay", replayable, **options)
 
@@ -168,7 +174,7 @@ def _act(
         )
     with state_of(context) as state:
         if chosen.group is not None:
-            require_group(state, chosen.group)
+            chosen = replace(chosen, group=require_group(state, chosen.group))
         selection = select(state, chosen)
         for each in chosen.ids:
             only(_of(selection, each), each)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 
 from sidecart.launcher.dead_letter_groups import Group
 from sidecart.launcher.dead_letters import DeadLetter
 
 REASON_WIDTH = 80
+EXAMPLE_CHARACTERS = 8
+"""Of the id of a group's newest dead letter, which `show` takes."""
+GROUP_LINE = "{:10}  {:>7}  {:24}  {:24}  {:8}  {:12}  {:24}  {}"
+GROUP_HEADER = GROUP_LINE.format("group", "open", "first", "last", "newest", "service", "topic", "reason")
 # a terminal executes control characters, and any client of the system can send them
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -43,10 +48,17 @@ def pretty(event: str) -> str:
 
 
 def group_line(group: Group) -> str:
-    """Format a group as one line."""
+    """Format a group as one line under GROUP_HEADER."""
     erased = f"[{group.erased} erased] " if group.erased else ""
-    where = f"{group.service:12}  {group.topic:24}"
-    return escaped(f"{group.id}  {group.open:7}  {group.first}  {group.last}  {where}  {erased}{cut(group.reason)}")
+    columns = group.id, group.open, group.first, group.last, group.example[:EXAMPLE_CHARACTERS]
+    return escaped(GROUP_LINE.format(*columns, group.service, group.topic, f"{erased}{cut(group.reason)}"))
+
+
+def group_summary(groups: Sequence[Group]) -> str:
+    """Count the groups with open dead letters; one that is completely erased needs no action."""
+    count, erased = sum(each.open > 0 for each in groups), sum(each.erased for each in groups)
+    more = f", {erased} erased" if erased else ""
+    return f"{count} group{'' if count == 1 else 's'}, {number(sum(each.open for each in groups))}{more}"
 
 
 def cut(text: str) -> str:

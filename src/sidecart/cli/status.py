@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from textwrap import wrap
 
 import click
 
@@ -13,9 +14,10 @@ from sidecart.launcher import runfile
 from sidecart.launcher.local_http import get
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from sidecart.launcher.topics import app_ids
-from sidecart.launcher.topology import metrics_of
+from sidecart.launcher.topology import app_of, metrics_of
 
 LOOPBACK = "127.0.0.1"
+LINE_WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,9 @@ def _print_table(system: runfile.RunFile, processes: Sequence[Process]) -> None:
     print(f"{'process':24} {'pid':>8} {'port':>6}  state")
     for each in processes:
         print(f"{each.name:24} {each.pid:8} {each.port or '':>6}  {each.state}")
-    metrics = [f"{each.name} {LOOPBACK}:{each.metrics_port}" for each in processes if each.metrics_port is not None]
-    print(f"\nmetrics (/metrics): {', '.join(metrics)}")
+    metrics = [f"{each.name} {each.metrics_port}" for each in processes if each.metrics_port is not None]
+    listed = f"metrics (http://{LOOPBACK}:PORT/metrics): {', '.join(metrics)}"
+    print("", *wrap(listed, LINE_WIDTH, subsequent_indent="  ", break_on_hyphens=False), sep="\n")
     for line in progress(system).lines():
         print(line)
     for warning in _warnings(system):
@@ -131,7 +134,7 @@ def _state(system: runfile.RunFile, name: str, pid: int) -> str:
         os.kill(pid, 0)
     except ProcessLookupError:
         return "gone"
-    if name not in app_ids():
+    if app_of(name) not in app_ids():
         return "up"
     code, body = get(system.ports[name], "/readyz", system.tokens[name])
     return "ready" if code == 200 else f"not ready: {code or 'no answer'} {body}".rstrip()

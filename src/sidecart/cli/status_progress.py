@@ -22,6 +22,8 @@ from sidecart.launcher.unfinished import STUCK_SECONDS, Unfinished
 METRICS_BYTES_MAX = 1_000_000
 PASSED = re.compile(r"^sidecart_trimmer_passed_timestamp_seconds (\S+)$", re.MULTILINE)
 BEHIND_SHOWN_MAX = 10
+STUCK_SHOWN_MAX = 10
+UNTOLD = "the broker does not tell which ones were delivered and not acknowledged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +44,32 @@ class SystemProgress:
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of the table; none without a broker that the launcher knows."""
-        behind = sorted((each for each in self.consumers if each.waiting), key=lambda each: -each.waiting)
+        behind = sorted((each for each in self.consumers if each.late), key=lambda each: -each.late)
         if self.consumers:
-            yield f"events that wait: {sum(each.waiting for each in behind)}, for {len(behind)} consumers"
+            hidden = any(each.unacknowledged is None for each in self.consumers)
+            more = f"; {UNTOLD}" if hidden else ""
+            late = sum(each.late for each in behind)
+            yield f"events that wait: {late}, for {_number(len(behind), 'consumer')}{more}"
         for each in behind[:BEHIND_SHOWN_MAX]:
+            taken = f", {each.stalled} of them delivered and not acknowledged" if each.stalled else ""
             age = "" if each.oldest_seconds is None else f", the oldest for {each.oldest_seconds:.0f} s"
-            yield f"  {each.consumer} on {each.topic}: {each.waiting}{age}"
+            yield f"  {each.consumer} on {each.topic}: {each.late}{taken}{age}"
+        if len(behind) > BEHIND_SHOWN_MAX:
+            yield f"  and {_number(len(behind) - BEHIND_SHOWN_MAX, 'more consumer')} (--json has all)"
         if self.kept:
             oldest = max(each.oldest_seconds for each in self.kept)
             trimmed = "" if self.trimmed_at is None else f", last trimmed at {self.trimmed_at}"
             yield f"events in streams: {sum(each.entries for each in self.kept)}, the oldest of {oldest:.0f} s{trimmed}"
         if self.stuck:
             yield f"flows without an end after {STUCK_SECONDS:.0f} s: {len(self.stuck)} (./sidecart reconcile)"
-            yield f"  {self.stuck[0].line()}"
+            yield from (f"  {each.line()}" for each in self.stuck[:STUCK_SHOWN_MAX])
+            if len(self.stuck) > STUCK_SHOWN_MAX:
+                yield f"  and {len(self.stuck) - STUCK_SHOWN_MAX} more (./sidecart reconcile --dry-run lists all)"
         yield from (f"warning: {each}" for each in self.problems)
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def progress(system: RunFile) -> SystemProgress:

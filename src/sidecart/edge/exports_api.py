@@ -14,7 +14,7 @@ from sidecart.chassis.sidecar import HttpSidecar
 from sidecart.edge.callers import Callers
 from sidecart.edge.erasures_api import require_own
 from sidecart.edge.personal_data import ExportDeclaration
-from sidecart.edge.problems import not_found, unavailable
+from sidecart.edge.problems import Problem, not_found, unavailable
 from sidecart.edge.queries_api import is_uuid
 
 READ_SECONDS_MAX = 2.0
@@ -41,7 +41,8 @@ class ExportsApi:
         location = declared.location.format_map({declared.resource: person})
         answers = await asyncio.gather(*(self._ask(app_id, location) for app_id in declared.app_ids))
         if answers[0].status == 404:
-            raise not_found(request.url.path)
+            # not the path, which exists
+            raise Problem(404, "not_found", f"the {declared.resource} {person} is unknown, or was erased")
         parts = {
             app_id: msgspec.Raw(answer.body)
             for app_id, answer in zip(declared.app_ids, answers, strict=True)

@@ -61,7 +61,7 @@ def gateway(forwards: Forwards) -> str:
 
 
 def waiting(kubectl: Kubectl, forwards: Forwards, workloads: Sequence[WorkloadState]) -> dict[str, int]:
-    """Return the undelivered events of each consumer, from the broker of a trial overlay.
+    """Return the waiting events of each consumer, from the broker of a trial overlay.
 
     Raise LaunchError if the broker is not in the namespace, and OSError if it does not answer.
     """
@@ -74,7 +74,7 @@ def waiting(kubectl: Kubectl, forwards: Forwards, workloads: Sequence[WorkloadSt
     address = address_at(f"127.0.0.1:{port}", name, ADMINISTRATOR, password)
     gateways = next((each.wanted for each in workloads if each.name == GATEWAY), 1)
     expected = consumers(gateways)
-    found = BROKERS[name].undelivered(address, [one for each in expected.values() for one in each])
+    found = BROKERS[name].waiting(address, [one for each in expected.values() for one in each])
     return {consumer: sum(found[one] for one in each) for consumer, each in expected.items()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sidecart.launcher.causes import Cause
+from sidecart.launcher.causes import ID_CHARACTERS, Cause
 from sidecart.launcher.dead_letters import ERASED, DeadLetter, Filter, State, find_dead_letters
 from sidecart.launcher.errors import LaunchError
 
@@ -57,11 +57,11 @@ class Grouping:
             if len(self._groups) >= GROUPS_MAX:
                 self._ungrouped += 1
                 return
-            group = Group(cause.id, *cause, letter.id, letter.time, letter.time)
+            group = Group(cause.id, *cause, letter.id, letter.first, letter.time)
             self._groups[cause] = group
         group.open += not is_erased
         group.erased += is_erased
-        group.first = min(group.first, letter.time)
+        group.first = min(group.first, letter.first)
         if letter.time >= group.last:
             group.last, group.example = letter.time, letter.id
 
@@ -79,7 +79,19 @@ def group_dead_letters(state: State, service: str | None = None, topic: str | No
     return grouping.result()
 
 
-def require_group(state: State, group: str) -> None:
-    """Raise LaunchError if there is no open dead letter in a group: its id may be mistyped."""
-    if not any(find_dead_letters(state, Filter(group=group))):
+def require_group(state: State, group: str) -> str:
+    """Return the id of the group with open dead letters whose id begins with `group`.
+
+    Raise LaunchError if there is none, because the id may be mistyped, or if there are several.
+    """
+    found: set[str] = set()
+    for letter in find_dead_letters(state):
+        if group and letter.cause.id.startswith(group):
+            found.add(letter.cause.id)
+            if len(group) == ID_CHARACTERS:  # no other can begin with it
+                break
+    if not found:
         raise LaunchError(f"no open dead letter is in the group {group}: ./sidecart dead-letters groups shows all")
+    if len(found) > 1:
+        raise LaunchError(f"{len(found)} groups begin with {group}: give more characters of the id")
+    return found.pop()

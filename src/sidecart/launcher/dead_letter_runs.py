@@ -1,13 +1,15 @@
 """One action on many dead letters, with one entry of the audit trail.
 
 The command line and the live page act by `perform` only. A run can be interrupted at any time and
-repeated: a dead letter that it did not reach is still open.
+repeated: a dead letter that it did not reach is still open, and so is one whose outcome it did not
+learn.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
 
@@ -21,17 +23,19 @@ from sidecart.launcher.dead_letters import (
     discard,
     find_dead_letters,
     load_dead_letters,
-    replay,
 )
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.replays import PUBLISHED, Outcomes, publish_again
 
 SELECTED_MAX = 100_000
 """Dead letters of one run: their ids take 20 MB. Repeat the run for the rest."""
 TARGET_IDS_MAX = 5
 
-ACTIONS: dict[str, Callable[[State, DeadLetter], Outcome]] = {"replay": replay, "discard": discard}
+ACTIONS: dict[str, Callable[[State, DeadLetter], Outcome]] = {"replay": publish_again, "discard": discard}
 DONE = ("replayed", "discarded")
 """The outcomes after which a dead letter needs nothing more."""
+UNKNOWN = "not known yet"
+"""The outcome of a replayed event that its service has not processed yet."""
 
 Report = Callable[[DeadLetter, str, str], None]
 """Receives a dead letter, its outcome, and the reason of a failure."""
@@ -76,20 +80,67 @@ def perform(
     """Replay or discard the selected dead letters, and count them by outcome.
 
     `is_stopped` is asked before each one. One that no longer matches, because another operator was
-    faster, has the outcome `conflict`. Raise LaunchError before anything happens if the audit trail
-    cannot be written.
+    faster, has the outcome `conflict`. A replay waits until the service has told the outcome, some
+    seconds at most. Raise LaunchError before anything happens if the audit trail cannot be written.
     """
     with audited(state, operator, action, selection.target, len(selection.ids)) as results:
+        run = _Run(state, action, results, report, is_stopped)
         for letters, missing in _batches(state, selection):
             results.update({"conflict": missing} if missing else {})
+            run.act(letters)
+            if is_stopped():
+                break
+        left = len(selection.ids) - results.total()
+        results.update({NOT_REACHED: left} if left else {})
+    return +results
+
+
+class _Run:
+    """Acts on one batch after the other, and counts the outcomes."""
+
+    def __init__(
+        self, state: State, action: str, results: Counter[str], report: Report, is_stopped: Callable[[], bool]
+    ) -> None:
+        self._state = state
+        self._action = action
+        self._results = results
+        self._report = report
+        self._is_stopped = is_stopped
+        self._outcomes = Outcomes(state, is_stopped)
+
+    def act(self, letters: Sequence[DeadLetter]) -> None:
+        """Act on dead letters of one service until the run is stopped, and learn the outcomes."""
+        published: dict[str, DeadLetter] = {}
+        try:
             for letter in letters:
-                if is_stopped():
-                    results[NOT_REACHED] = len(selection.ids) - results.total()
-                    return results
-                outcome, why = _attempt(state, action, letter)
-                results[outcome] += 1
-                report(letter, outcome, why)
-    return results
+                if self._is_stopped():
+                    break
+                outcome, why = _attempt(self._state, self._action, letter)
+                if outcome == PUBLISHED:
+                    published[letter.id] = letter
+                    self._results[UNKNOWN] += 1
+                else:
+                    self._results[outcome] += 1
+                    self._report(letter, outcome, why)
+            for letter, outcome in self._outcomes.wait(letters[0].service, list(published.values())) if letters else ():
+                self._learn(published.pop(letter.id), outcome)
+        except BaseException:
+            self._learn_now(published)
+            raise
+        for letter in published.values():
+            self._report(letter, UNKNOWN, "")
+
+    def _learn(self, letter: DeadLetter, outcome: str) -> None:
+        self._results[UNKNOWN] -= 1
+        self._results[outcome] += 1
+        self._report(letter, outcome, "")
+
+    def _learn_now(self, published: dict[str, DeadLetter]) -> None:
+        """Count what an interrupted run can still learn without a wait."""
+        letters = list(published.values())
+        with suppress(LaunchError):
+            for letter, outcome in self._outcomes.now(letters[0].service, letters) if letters else ():
+                self._learn(letter, outcome)
 
 
 def _attempt(state: State, action: str, letter: DeadLetter) -> tuple[str, str]:

@@ -1,37 +1,27 @@
-"""Read, replay and discard the dead letters of all services.
+"""Read and discard the dead letters of all services.
 
-`State` abstracts the access to the services' state. A dead letter has a status. A replay writes
-`replaying` before it publishes the event again, and `replayed` afterwards, so an interrupted replay
-is visible and can be repeated. If the event fails again, the service sets its dead letter to `open`
-(src/sidecart/chassis/dead_letters.py).
+`State` abstracts the access to the services' state. A dead letter has a status; replays.py says
+which ones a replay sets.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
-from sidecart.chassis.telemetry.traceparent import version_00
 from sidecart.launcher.causes import Cause, cause_of
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.topic_scopes import publisher_of
-from sidecart.launcher.topics import TOPIC_LIST, service_ids
+from sidecart.launcher.topics import service_ids
 
 OPEN = ("open", "replaying")
 ERASED = "erased"
 """The final status after an erasure: the event is gone (src/sidecart/chassis/dead_letters.py)."""
 LOADED_MAX = 20
 """Dead letters in one read: each may have 1 MiB."""
-REPLACED = "\ufffd"
-"""An earlier version wrote this character in place of invalid UTF-8."""
-ADDED = ("topic", "pubsubname", "traceid", "traceparent", "tracestate", "expiration")
-"""The attributes that a sidecar adds to each delivered event, and adds again after a replay."""
 
-
-Outcome = Literal["replayed", "failed again", "discarded", "conflict"]
+Outcome = Literal["published", "replayed", "failed again", "discarded", "conflict"]
 
 
 class State(Protocol):
@@ -70,11 +60,18 @@ class DeadLetter:
     status: str = "open"
     event_base64: str = ""
     """The event's bytes instead of `event`, if they are not UTF-8."""
+    first_time: str = ""
+    """The time of its first failure, if it was opened again since."""
 
     @property
     def text(self) -> str:
         """The event in readable form."""
         return f"base64: {self.event_base64}" if self.event_base64 else self.event
+
+    @property
+    def first(self) -> str:
+        """The time of the first failure."""
+        return self.first_time or self.time
 
     @property
     def key(self) -> str:
@@ -149,89 +146,25 @@ def _ids(state: State, service: str) -> Iterator[str]:
 
 
 def _letter(letter_id: str, service: str, record: Mapping[str, str]) -> DeadLetter:
-    names = ("topic", "reason", "time", "traceparent", "event", "event_base64")
+    names = ("topic", "reason", "time", "traceparent", "event", "event_base64", "first_time")
     return DeadLetter(
         letter_id, service, **{name: record.get(name, "") for name in names}, status=record.get("status", "open")
     )
 
 
-def replayable(letter: DeadLetter) -> dict[str, Any]:
-    """Return the event without the sidecar's attributes.
-
-    Raises LaunchError if the event cannot be published.
-    """
-    if letter.event_base64:
-        raise LaunchError(
-            f"{letter.id} of {letter.service} is not UTF-8, so it is not an event: you can only discard it"
-        )
-    try:
-        event = json.loads(letter.event)
-    except (ValueError, RecursionError):
-        event = None
-    if not isinstance(event, dict) or not isinstance(event.get("id"), str) or not isinstance(event.get("type"), str):
-        raise LaunchError(f"{letter.id} of {letter.service} holds no complete event: you can only discard it")
-    _publisher_of(letter)
-    if REPLACED in letter.event:
-        raise LaunchError(f"{letter.id} of {letter.service} was not UTF-8 and is incomplete: you can only discard it")
-    return {name: value for name, value in event.items() if name not in ADDED} | _trace_of(event, letter)
-
-
-def _trace_of(event: Mapping[str, Any], letter: DeadLetter) -> dict[str, str]:
-    """Return the attributes that continue the event's trace, preferably its first publisher's.
-
-    Only well-formed values: any other value ends the sidecar of each consumer.
-    """
-    for candidate in (event.get("traceparent"), letter.traceparent):
-        traceparent = version_00(candidate) if isinstance(candidate, str) else ""
-        if traceparent:
-            return {"traceid": traceparent.split("-")[1], "traceparent": traceparent}
-    return {}
-
-
-def replay(state: State, letter: DeadLetter) -> Outcome:
-    """Publish the event again on its own topic.
-
-    A consumer that has processed the event handles it as any repetition.
-    """
-    event, publisher = json.dumps(replayable(letter)).encode(), _publisher_of(letter)
-    etag = _set_status(state, letter, "replaying", None)
-    if etag is None:
-        return "conflict"
-    state.publish(publisher, letter.topic, event, letter.traceparent)
-    # If the event has failed again, the service rewrote the dead letter, and this write finds
-    # another ETag.
-    return "replayed" if _set_status(state, letter, "replayed", etag) is not None else "failed again"
-
-
-def _publisher_of(letter: DeadLetter) -> str:
-    """Return the only app whose sidecar may publish the topic (topic_scopes.py)."""
-    publisher = publisher_of(letter.topic)
-    if publisher is None:
-        raise LaunchError(f"{TOPIC_LIST} lacks the topic {letter.topic} of {letter.id}: you can only discard it")
-    return publisher
-
-
 def discard(state: State, letter: DeadLetter) -> Outcome:
     """Mark the dead letter as needing no replay."""
-    return "discarded" if _set_status(state, letter, "discarded", None) is not None else "conflict"
+    return "discarded" if set_status(state, letter, "discarded") else "conflict"
 
 
-def _set_status(state: State, letter: DeadLetter, status: str, etag: str | None) -> str | None:
-    """Write a new status.
-
-    Return the ETag after the write, or None if the dead letter changed in the meantime.
-    """
-    record, now = state.load(letter.service, letter.key)
-    if record is None or now is None or (etag is not None and now != etag):
-        return None
-    if etag is None and (record.get("status", "open"), record.get("time", "")) != (letter.status, letter.time):
-        return None
+def set_status(state: State, letter: DeadLetter, status: str) -> bool:
+    """Write a new status; return False if the dead letter has changed since it was read."""
+    record, etag = state.load(letter.service, letter.key)
+    if record is None or (record.get("status", "open"), record.get("time", "")) != (letter.status, letter.time):
+        return False
     marked = {**record, "status": status, "status_time": datetime.now(UTC).isoformat(timespec="seconds")}
     # No time to live: a store may keep that of a reopened dead letter, and then delete an open one.
-    if not state.save(letter.service, letter.key, marked, now):
-        return None
-    after, etag_after = state.load(letter.service, letter.key)
-    return etag_after if after == marked else None
+    return state.save(letter.service, letter.key, marked, etag)
 
 
 def only(found: Sequence[DeadLetter], selection: str) -> Sequence[DeadLetter]:

@@ -1,8 +1,9 @@
 """The history of one id by the records of the services: times, published events, dead letters.
 
 The project declares which records an id has (`[[records]]` of its live page description). Each time
-in a record is a moment, as are the events in its outbox. An outbox keeps the events of the newest
-decisions only, so the moments of a flow that has moved on come from its records' own times.
+in a record at which something happened is a moment, as are the events in its outbox. An outbox
+keeps the events of the newest decisions only, so the moments of a flow that has moved on come from
+its records' own times. An id of version 7 has the time at which it was made.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
+from uuid import UUID
 
+from sidecart.chassis.events import timestamp
 from sidecart.launcher.dead_letters import DeadLetter, Filter, State, find_dead_letters
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.record_keys import PLACE, RecordKey
@@ -21,8 +25,11 @@ from sidecart.launcher.topics import GATEWAY, service_ids
 
 ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[\d.]*(?:Z|[+-]\d\d:\d\d)")
+HAPPENED = re.compile(r"(?:\w+_)?(?:at|time)")
+"""The fields with the time of an event. Others, such as `ends_before`, are limits."""
 PENDING = "pending:{id}"
 """The gateway's record of an accepted command (src/sidecart/edge/pending_records.py)."""
+OF_ID = "id"
 VALUE_CHARACTERS_MAX = 200
 MOMENTS_MAX = 500
 LETTERS_MAX = 50
@@ -36,7 +43,7 @@ class Moment:
     app: str
     what: str
     source: str
-    """outbox, record, pending or dead letter."""
+    """id, outbox, record, pending or dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +73,15 @@ def trace_flow(state: State, keys: Sequence[RecordKey], id_: str) -> FlowTrace:
     """
     if not ID.fullmatch(id_):
         raise LaunchError("an id is a UUID in lower case")
-    trace = FlowTrace(id_)
+    trace = FlowTrace(id_, list(_made(id_)))
     for app, key in [*((each.app, each.key) for each in keys), (GATEWAY, PENDING)]:
         with _noting(trace):
             _add_record(state, trace, app, key)
     for service in service_ids():
         with _noting(trace):
             trace.moments.extend(map(_of_letter, _letters(state, service, id_)))
+    if not trace.records and len(trace.moments) == 1 and trace.moments[0].source == OF_ID:
+        trace.moments.clear()  # nothing is known about the id
     trace.moments.sort(key=lambda each: each.at)
     del trace.moments[MOMENTS_MAX:]
     return trace
@@ -109,9 +118,18 @@ def _plain(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _times(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the times at which something happened; a planned one in the future has not."""
     for name, text in _plain(value):
-        if TIME.fullmatch(text):
+        if HAPPENED.fullmatch(name) and TIME.fullmatch(text) and datetime.fromisoformat(text) <= datetime.now(UTC):
             yield name, text
+
+
+def _made(id_: str) -> Iterator[Moment]:
+    """Yield the moment at which the id was made, if the id has it (RFC 9562, version 7)."""
+    number = UUID(id_)
+    if number.version == 7:
+        made = datetime.fromtimestamp((number.int >> 80) / 1_000, UTC)
+        yield Moment(timestamp(made), GATEWAY, "made the id", OF_ID)
 
 
 def _published(app: str, record: Mapping[str, Any], id_: str) -> Iterator[Moment]:

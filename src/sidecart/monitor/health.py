@@ -68,7 +68,7 @@ class HealthPoll:
     def _waiting(self) -> dict[Subscription, int] | None:
         subscriptions = {one: None for each in self._reads.values() for one in each}
         try:
-            return self._broker.undelivered(self._address, list(subscriptions))
+            return self._broker.waiting(self._address, list(subscriptions))
         except OSError:
             return None
 

@@ -3,14 +3,21 @@
 import asyncio
 import base64
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
 import msgspec
 import pytest
 
 from sidecart.chassis import store
-from sidecart.chassis.dead_letters import ESCAPE_BYTES_MAX, EVENT_BYTES_MAX, RAW_BYTES_MAX, DeadLetters, letter_id
+from sidecart.chassis.dead_letters import (
+    ESCAPE_BYTES_MAX,
+    EVENT_BYTES_MAX,
+    RAW_BYTES_MAX,
+    DeadLetters,
+    is_replay,
+    letter_id,
+)
 from sidecart.chassis.errors import Conflict, SidecarUnavailable, TransientError
 from tests.unit.chassis.fakes import FakeSidecar
 
@@ -82,7 +89,54 @@ def test_a_closed_dead_letter_is_opened_again_when_its_event_fails_again(status:
 
     letter = sidecar.read(key)
     assert ("second", TRACE, None) == (letter["reason"], letter["traceparent"], letter.get("status"))
+    assert "2026-01-02T03:04:05.000Z" == letter["first_time"]
     assert {"ids": [numbered(1)]} == sidecar.read("dead-index:0")
+
+
+def test_a_letter_that_is_opened_again_keeps_its_first_time() -> None:
+    """Also after several replays."""
+    sidecar, key = FakeSidecar(), f"dead:{numbered(1)}"
+    times = [AT + timedelta(hours=number) for number in range(3)]
+    for at in times:
+        asyncio.run(DeadLetters(sidecar, lambda at=at: at).write("Lamp", body(1), "why", ""))  # type: ignore[misc]
+        sidecar.put(key, msgspec.json.encode({**sidecar.read(key), "status": "replaying"}))
+
+    letter = sidecar.read(key)
+    assert [times[0], times[-1]] == [datetime.fromisoformat(letter[name]) for name in ("first_time", "time")]
+
+
+@pytest.mark.parametrize(
+    ("status", "after"),
+    [("replaying", "replayed"), (None, None), ("discarded", "discarded"), ("erased", "erased")],
+)
+def test_only_a_letter_that_is_being_replayed_is_settled(status: str | None, after: str | None) -> None:
+    """A second delivery of an event that failed again does not close its dead letter."""
+    sidecar, key = FakeSidecar(), f"dead:{numbered(1)}"
+    write(sidecar, body(1))
+    if status is not None:
+        sidecar.put(key, msgspec.json.encode({**sidecar.read(key), "status": status}))
+
+    asyncio.run(DeadLetters(sidecar, lambda: AT).settle("Lamp", body(1)))
+    asyncio.run(DeadLetters(sidecar, lambda: AT).settle("Lamp", body(2)))
+
+    assert after == sidecar.read(key).get("status")
+    assert f"dead:{numbered(2)}" not in sidecar.records
+
+
+@pytest.mark.parametrize(
+    ("event", "is_one"),
+    [
+        (b'{"id":"1","replay":"true"}', True),
+        (b'{"id":"1","replay":""}', False),
+        (b'{"id":"1","replay":true}', False),
+        (b'{"id":"1","data":{"replay":"true"}}', False),
+        (b'{"replay"', False),
+        (body(1), False),
+    ],
+)
+def test_a_replay_is_known_by_its_attribute(event: bytes, is_one: bool) -> None:
+    """A field of the data with the same name is none."""
+    assert is_one == is_replay(event)
 
 
 def test_a_dead_letter_whose_status_changes_concurrently_is_opened_again() -> None:

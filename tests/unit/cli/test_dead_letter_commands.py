@@ -176,15 +176,25 @@ def test_groups_have_their_number_and_times(state: FakeState, capsys: pytest.Cap
     state.put("user", f"dead:{SECOND}", {"topic": "UserCreateRequested", "reason": "malformed 8", "time": "2026-01-01"})
 
     assert 0 == run("groups", "--service", "user")
-    *lines, last = capsys.readouterr().out.splitlines()
+    header, *lines, last = capsys.readouterr().out.splitlines()
     assert 0 == run("groups", "--json")
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
     assert "2 groups, 3 dead letters" == last
-    assert ["2", "2026-01-01", "2026-01-02", "user"] == lines[0].split()[1:5]
+    assert ["group", "open", "first", "last", "newest", "service", "topic", "reason"] == header.split()
+    assert ["2", "2026-01-01", "2026-01-02", THIRD[:8], "user"] == lines[0].split()[1:6]
+    assert {header.index(" reason")} == {each.index(" malformed") for each in lines}
     assert lines[0].endswith("malformed <n>")
     assert 3 == len(found)
     assert (lines[0].split()[0], 2, "malformed <n>") == (found[0]["id"], found[0]["open"], found[0]["reason"])
+
+
+def test_without_groups_there_is_no_header(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
+    """The last line counts one group in the singular."""
+    assert 0 == run("groups", "--service", "billing")
+    assert "0 groups, 0 dead letters\n" == capsys.readouterr().out
+    run("groups", "--service", "order")
+    assert "1 group, 1 dead letter" == capsys.readouterr().out.splitlines()[-1]
 
 
 def test_an_erased_dead_letter_is_shown_as_such(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
@@ -196,7 +206,8 @@ def test_an_erased_dead_letter_is_shown_as_such(state: FakeState, capsys: pytest
     assert f"{SECOND}" in (listed := capsys.readouterr().out)
     assert "[erased] malformed" in listed
     run("groups")
-    assert "[1 erased] malformed" in capsys.readouterr().out
+    assert "[1 erased] malformed" in (grouped := capsys.readouterr().out)
+    assert grouped.endswith("2 groups, 2 dead letters, 1 erased\n")  # a group of erased ones needs no action
     assert 1 == run("replay", SECOND)
     assert "there is no dead letter" in capsys.readouterr().err
 
@@ -206,7 +217,7 @@ def test_a_group_is_replayed_or_discarded(state: FakeState, capsys: pytest.Captu
     run("groups", "--json", "--service", "order")
     group = json.loads(capsys.readouterr().out)["id"]
 
-    assert 0 == run("replay", "--group", group)
+    assert 0 == run("replay", "--group", group[:4])  # the start is enough
     assert "1 replayed\n" == capsys.readouterr().out
     assert ["OrderPaid"] == [topic for _, topic, _, _ in state.published]
     assert 1 == run("discard", "--group", group)
@@ -250,8 +261,18 @@ def test_each_action_names_the_user_of_this_machine_in_the_audit_trail(
     assert (f"{user}@desk", 1) == (newest["who"], newest["number"])
     assert 0 == main(["audit-trail", "--before", "1"])
     assert "replay" in capsys.readouterr().out
+    assert 0 == main(["audit-trail", "--before", "0"])
+    assert "no entries before 0\n" == capsys.readouterr().out
     assert 0 == main(["audit-trail", "--limit", "1"])
     assert "older entries: ./sidecart audit-trail --before 1" in capsys.readouterr().out
+
+
+def test_an_empty_audit_trail_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """No output would look like a failure; the JSON has no line."""
+    assert 0 == main(["audit-trail"])
+    assert "no entries\n" == capsys.readouterr().out
+    assert 0 == main(["audit-trail", "--json"])
+    assert "" == capsys.readouterr().out
 
 
 def test_an_unwritable_audit_trail_stops_the_action(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ ID = "019bc104-dd14-7cc5-8058-a566ee2e7ad6"
 def state(monkeypatch: pytest.MonkeyPatch) -> FakeState:
     """A system with one record of the id."""
     fake = FakeState()
-    order = {"order_id": ID, "status": "paid\x1b[2J", "pay_before": "2026-01-15T09:45:00Z"}
+    order = {"order_id": ID, "status": "paid\x1b[2J", "paid_at": "2026-01-15T09:45:00Z"}
     fake.put("order", f"order:{ID}", {"state": order, "outbox": {}})
     monkeypatch.setattr(running, "running", lambda: fake)
     return fake
@@ -25,9 +25,10 @@ def test_moments_and_records_are_printed(capsys: pytest.CaptureFixture[str]) -> 
     """The project declares which records an id has; control characters are escaped."""
     assert 0 == main(["flow", ID])
 
-    moment, record = capsys.readouterr().out.splitlines()
+    made, moment, record = capsys.readouterr().out.splitlines()
+    assert ["gateway", "id", "made", "the", "id"] == made.split()[1:]
     assert ["2026-01-15T09:45:00Z", "order", "record"] == moment.split()[:3]
-    assert f"order: order:{ID}  order_id {ID}, pay_before 2026-01-15T09:45:00Z, status paid\\x1b[2J" == record
+    assert f"order: order:{ID}  order_id {ID}, paid_at 2026-01-15T09:45:00Z, status paid\\x1b[2J" == record
 
 
 def test_the_output_is_json_on_request(capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,7 +36,7 @@ def test_the_output_is_json_on_request(capsys: pytest.CaptureFixture[str]) -> No
     assert 0 == main(["flow", ID, "--json"])
 
     found = json.loads(capsys.readouterr().out)
-    assert ["2026-01-15T09:45:00Z"] == [each["at"] for each in found["moments"]]
+    assert ["id", "record"] == [each["source"] for each in found["moments"]]
     assert [f"order:{ID}"] == [each["key"] for each in found["records"]]
 
 

@@ -50,7 +50,38 @@ def test_an_app_that_is_not_ready_is_reported(
     assert 1 == main(["status"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[3].endswith("  not ready: no answer")
-    assert "metrics (/metrics): gateway 127.0.0.1:9" == lines[-1]
+    assert "metrics (http://127.0.0.1:PORT/metrics): gateway 9" == lines[-1]
+
+
+def test_each_replica_is_asked_whether_it_is_ready(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A further replica is no other process."""
+    names = ["gateway-1", "order-2", "order-2-sidecar"]
+    ports = {name: free_port() for name in names}
+    tokens = dict.fromkeys([*names, "gateway"], "in")
+    running(replace(RUNNING, processes=dict.fromkeys(names, PID), ports=ports, tokens=tokens), monkeypatch)
+
+    assert 1 == main(["status"])
+    lines = capsys.readouterr().out.splitlines()[3:6]
+    assert ["not ready: no answer", "not ready: no answer", "up"] == [each.split("  ")[-1] for each in lines]
+
+
+def test_the_ports_of_many_metrics_are_wrapped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A terminal would break them anywhere."""
+    names = [f"sidecar-of-{number}" for number in range(20)]
+    ports = {f"{name}-metrics": 10_000 + number for number, name in enumerate(names)}
+    running(replace(RUNNING, processes=dict.fromkeys(names, PID), ports=ports), monkeypatch)
+
+    main(["status"])
+    lines = capsys.readouterr().out.splitlines()
+    first = next(number for number, each in enumerate(lines) if each.startswith("metrics (http"))
+    assert [] == [each for each in lines[first:] if len(each) > 100]
+    assert [f"{name} {10_000 + number}" for number, name in enumerate(names)] == (
+        " ".join(each.strip() for each in lines[first:]).partition("): ")[2].split(", ")
+    )
 
 
 def test_the_system_is_one_json_object_on_request(

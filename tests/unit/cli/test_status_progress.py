@@ -17,20 +17,25 @@ from sidecart.launcher.servers.valkey import ENV, Valkey
 from sidecart.launcher.topics import Subscription
 
 FLOW = {"kind": "order", "id": "o-1", "at": "2026-01-15T09:30:00Z", "attempts": 2}
+STUCK = [FLOW]
 
 
 class Behind(Valkey):
     """A broker with a consumer that is behind."""
 
     is_up = True
+    consumers: tuple[ConsumerLag, ...] = (
+        ConsumerLag("OrderPaid", "order", 7, 1, 61.2, 0),
+        ConsumerLag("OrderPaid", "user", 0, 2, 0.1, 0),
+        ConsumerLag("OrderPaid", "billing", 0, 10, 161.0, 8),
+    )
 
     def lag(self, address: str, expected: Sequence[Subscription]) -> BrokerLag:
         """Return two consumers and one stream."""
         assert {"order", "gateway"} <= {one.app_id for one in expected}
         if not self.is_up:
             raise OSError("refused")
-        consumers = [ConsumerLag("OrderPaid", "order", 7, 1, 61.2), ConsumerLag("OrderPaid", "user", 0, 0, 0.0)]
-        return BrokerLag(consumers, [KeptEvents("OrderPaid", 12, 3600.4)])
+        return BrokerLag(list(self.consumers), [KeptEvents("OrderPaid", 12, 3600.4)])
 
 
 @pytest.fixture
@@ -43,7 +48,7 @@ def port() -> Iterator[int]:
             self.end_headers()
             metrics = "# HELP x\nsidecart_trimmer_passed_timestamp_seconds 1.7684694e+09\n"
             is_stuck = self.path == "/reconcile?older_than=60" and self.headers["dapr-api-token"] == "in"
-            flows = json.dumps({"flows": [FLOW] if is_stuck else []})
+            flows = json.dumps({"flows": STUCK if is_stuck else []})
             self.wfile.write((metrics if self.path == "/metrics" else flows).encode())
 
         def log_message(self, format: str, *args: object) -> None:
@@ -75,12 +80,40 @@ def test_the_lines_name_what_is_behind(port: int, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(BROKERS, "redis", Behind())
 
     assert [
-        "events that wait: 7, for 1 consumers",
+        "events that wait: 15, for 2 consumers",
+        "  billing on OrderPaid: 8, 8 of them delivered and not acknowledged, the oldest for 161 s",
         "  order on OrderPaid: 7, the oldest for 61 s",
         "events in streams: 12, the oldest of 3600 s, last trimmed at 2026-01-15T09:30:00+00:00",
         "flows without an end after 60 s: 1 (./sidecart reconcile)",
         "  order  o-1  accepted 2026-01-15T09:30:00Z  repeated 2 times",
     ] == list(progress(system(port)).lines())
+
+
+def test_what_a_broker_does_not_tell_is_said(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RabbitMQ tells no client how many events it has delivered."""
+    broker = Behind()
+    broker.consumers = (ConsumerLag("OrderPaid", "order", 1),)
+    monkeypatch.setitem(BROKERS, "redis", broker)
+
+    assert [
+        "events that wait: 1, for 1 consumer; the broker does not tell which ones were delivered and not acknowledged",
+        "  order on OrderPaid: 1",
+    ] == list(progress(system(port)).lines())[:2]
+
+
+def test_each_stuck_flow_has_a_line_and_further_ones_are_counted(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same holds for consumers."""
+    broker = Behind()
+    broker.consumers = tuple(ConsumerLag(f"Topic{number}", "order", 1, 0, 1.0, 0) for number in range(11))
+    monkeypatch.setitem(BROKERS, "redis", broker)
+    monkeypatch.setattr(f"{__name__}.STUCK", [{**FLOW, "id": f"o-{number}"} for number in range(12)])
+
+    lines = list(progress(system(port)).lines())
+
+    assert "  and 1 more consumer (--json has all)" == lines[11]
+    assert "flows without an end after 60 s: 12 (./sidecart reconcile)" == lines[13]
+    assert [f"o-{number}" for number in range(10)] == [each.split()[1] for each in lines[14:24]]
+    assert ["  and 2 more (./sidecart reconcile --dry-run lists all)"] == lines[24:]
 
 
 def test_what_cannot_be_read_is_a_warning(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

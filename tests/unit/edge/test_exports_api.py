@@ -42,6 +42,18 @@ def test_a_service_that_does_not_answer_is_a_problem(app_id: str, status: int, e
     run(scenario)
 
 
+def test_an_erased_person_is_named_and_not_the_path() -> None:
+    """A caller would look for a mistake in the path."""
+
+    async def scenario(gateway: Gateway) -> None:
+        gateway.sidecar.answer = lambda _asked, _path: Answer(404, b"{}")
+        answer = await gateway.http.get(f"/user/{USER}/export")
+
+        assert (404, f"the user_id {USER} is unknown, or was erased") == (answer.status_code, answer.json()["detail"])
+
+    run(scenario)
+
+
 def test_an_id_that_is_no_uuid_is_404() -> None:
     """No service is asked."""
 

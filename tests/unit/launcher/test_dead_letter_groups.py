@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecart.launcher import dead_letter_groups as module
-from sidecart.launcher.causes import cause_of
+from sidecart.launcher.causes import Cause, cause_of
 from sidecart.launcher.dead_letter_groups import group_dead_letters, require_group
 from sidecart.launcher.errors import LaunchError
 from tests.unit.launcher.test_dead_letters import FakeState
@@ -55,6 +55,18 @@ def test_memory_is_bounded(state: FakeState, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_group_without_open_dead_letters_is_an_error(state: FakeState) -> None:
     """A mistyped id would otherwise look like nothing to do."""
-    require_group(state, cause_of("order", "OrderPaid", "unexpected event").id)
-    with pytest.raises(LaunchError, match="no open dead letter is in the group 1234"):
-        require_group(state, "1234")
+    id_ = cause_of("order", "OrderPaid", "unexpected event").id
+    assert [id_] * 2 == [require_group(state, each) for each in (id_, id_[:3])]
+    for unknown in ("1234", ""):
+        with pytest.raises(LaunchError, match=f"no open dead letter is in the group {unknown}"):
+            require_group(state, unknown)
+
+
+def test_a_start_that_several_groups_share_is_an_error(state: FakeState, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run must not take another group than the operator means."""
+    ids = {"unexpected event": "aa00000000"}
+    monkeypatch.setattr(Cause, "id", property(lambda cause: ids.get(cause.reason, "aa11111111")))
+
+    with pytest.raises(LaunchError, match="2 groups begin with aa: give more characters of the id"):
+        require_group(state, "aa")
+    assert "aa11111111" == require_group(state, "aa1")

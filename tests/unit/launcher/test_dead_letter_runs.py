@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from sidecart.launcher import replays
 from sidecart.launcher.audit import Operator, newest_entries
 from sidecart.launcher.dead_letter_runs import perform, select
 from sidecart.launcher.dead_letters import DeadLetter, Filter, find_dead_letters
@@ -135,6 +137,43 @@ def test_a_letter_that_another_operator_has_settled_is_a_conflict(state: Failing
     found = perform(state, "replay", selection, BOSS, ignore)
 
     assert ({"conflict": 1, "replayed": COUNT - 1}, COUNT) == (dict(found), len(state.published))
+
+
+def test_a_run_counts_what_its_service_tells(state: FailingState, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some events fail again, and some have no outcome yet; the trail has the same counts."""
+    monkeypatch.setattr(replays, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(replays, "SILENT_WAIT_SECONDS", 0)
+    state.settles = False
+    reported: list[str] = []
+
+    def process() -> None:
+        count = len(state.published)
+        key = f"dead:a{count - 1:03}"
+        letter, _ = state.load("order", key)
+        if count % 3 == 1:
+            state.put("order", key, {**letter, "status": "replayed"})
+        if count % 3 == 2:
+            state.put("order", key, {**letter, "status": "open"})
+
+    state.on_publish = process
+    found = perform(
+        state, "replay", select(state, group(state)), BOSS, lambda _, outcome, why: reported.append(outcome)
+    )
+
+    assert {"replayed": 15, "failed again": 15, "not known yet": 15} == dict(found) == dict(Counter(reported))
+    assert ("completed", dict(found)) == (newest_entries(state)[0].outcome, newest_entries(state)[0].results)
+    assert COUNT - 15 + 1 == left(state)
+
+
+def test_an_outcome_that_an_interrupted_run_did_not_learn_is_unknown(state: FailingState) -> None:
+    """The trail does not claim that the events were processed."""
+    state.settles = False
+    stop_after(state, 10, raising(KeyboardInterrupt))
+
+    with pytest.raises(KeyboardInterrupt):
+        perform(state, "replay", select(state, group(state)), BOSS, ignore)
+
+    assert {"not known yet": 9} == newest_entries(state)[0].results
 
 
 def test_a_failure_stops_no_other_letter(state: FailingState) -> None:

@@ -8,20 +8,25 @@ from typing import Any
 
 import pytest
 
-from sidecart.launcher.dead_letters import DeadLetter, Filter, discard, find_dead_letters, replay
+from sidecart.launcher.dead_letters import DeadLetter, Filter, discard, find_dead_letters
 from sidecart.launcher.errors import LaunchError
+from tests.replay import replay
 
 EVENT = {"specversion": "1.0", "id": "1", "type": "OrderPaid", "data": {}}
 DELIVERED = {**EVENT, "topic": "OrderPaid", "pubsubname": "inbox", "traceid": "", "traceparent": "t", "expiration": ""}
 
 
 class FakeState:
-    """State with ETags, and a broker that records events and then calls `on_publish`."""
+    """State with ETags, and a broker that records events and then calls `on_publish`.
+
+    The services have then processed the event, unless `settles` is false.
+    """
 
     def __init__(self) -> None:
         self.stored: dict[tuple[str, str], tuple[Any, str]] = {}
         self.published: list[tuple[str, str, Any, str]] = []
         self.on_publish: Callable[[], None] = lambda: None
+        self.settles = True
         self._versions = 0
 
     def load(self, service: str, key: str) -> tuple[Any, str | None]:
@@ -43,6 +48,14 @@ class FakeState:
         """Record the event."""
         self.published.append((app_id, topic, json.loads(event), traceparent))
         self.on_publish()
+        if self.settles:
+            self.settle()
+
+    def settle(self) -> None:
+        """Process the replayed events, as the services do."""
+        for (service, key), (value, _) in list(self.stored.items()):
+            if key.startswith("dead:") and value.get("status") == "replaying":
+                self.put(service, key, {**value, "status": "replayed"})
 
     def put(self, service: str, key: str, value: Any) -> None:
         """Write a key unconditionally."""
@@ -53,6 +66,11 @@ class FakeState:
 @pytest.fixture
 def state() -> FakeState:
     """One service with two dead letters, and another with one."""
+    return two_services()
+
+
+def two_services() -> FakeState:
+    """Return a state in which one service has two dead letters, and another one."""
     fake = FakeState()
     letter = {"event": json.dumps(DELIVERED), "topic": "OrderPaid", "reason": "Broken bulb", "traceparent": "00-trace"}
     fake.put("user", "dead-index:0", {"ids": ["a1", "b2", "gone"]})
@@ -91,7 +109,7 @@ def test_a_replay_publishes_the_original_event_with_its_trace(state: FakeState) 
     """
     assert "replayed" == replay(state, one(state))
 
-    assert [("order", "OrderPaid", EVENT, "00-trace")] == state.published
+    assert [("order", "OrderPaid", {**EVENT, "replay": "true"}, "00-trace")] == state.published
     assert ["b2"] == [each.id for each in find_dead_letters(state, Filter(service="user"))]
     assert "replayed" == one(state, settled=True).status
 
@@ -122,7 +140,7 @@ def test_a_replayed_event_continues_its_trace(
     [(_, _, published, _)] = state.published
 
     trace = {} if expected is None else {"traceid": TRACE_ID, "traceparent": expected}
-    assert {**EVENT, **trace} == published
+    assert {**EVENT, "replay": "true", **trace} == published
 
 
 def test_an_interrupted_replay_can_be_repeated(state: FakeState) -> None:

@@ -46,8 +46,27 @@ def test_the_moments_are_in_the_sequence_of_time(state: FakeState) -> None:
         ("billing", f"payment:{ID}: charged_at", "record"),
         ("order", "published OrderPaid", "outbox"),
         ("notification", "could not process OrderPaid (open, d1)", "dead letter"),
-        ("order", f"order:{ID}: pay_before", "record"),
+        (GATEWAY, "made the id", "id"),  # of the example
     ] == [(each.app, each.what, each.source) for each in found.moments]
+
+
+def test_a_time_that_has_not_come_and_a_limit_are_no_moments(state: FakeState) -> None:
+    """They are among the fields of the record."""
+    state.put("order", f"order:{ID}", {"sent_at": "9999-01-15T09:30:02Z", "pay_before": "2026-01-15T09:45:00Z"})
+
+    found = trace_flow(state, KEYS, ID)
+
+    assert [] == [each for each in found.moments if each.app == "order"]
+    assert {"sent_at", "pay_before"} == set(next(each.fields for each in found.records if each.app == "order"))
+
+
+@pytest.mark.parametrize(("id_", "moments"), [(ID, ["2026-01-15T09:38:00.084Z"]), (ID.replace("-7", "-4"), [])])
+def test_an_id_of_version_7_has_its_time(state: FakeState, id_: str, moments: list[str]) -> None:
+    """An id that no record has is unknown all the same."""
+    state.put("billing", f"account:{id_}", {"balance": 1})
+
+    assert moments == [each.at for each in trace_flow(state, KEYS[2:], id_).moments if each.source == "id"]
+    assert [] == trace_flow(state, KEYS, ID.replace("0", "1")).moments
 
 
 def test_plain_values_are_shown_and_nested_ones_are_not(state: FakeState) -> None:

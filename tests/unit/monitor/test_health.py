@@ -21,7 +21,7 @@ def broker(waiting: Mapping[str, int] | None) -> Broker:
     """A broker with these backlogs by consumer and topic; None makes it unreachable."""
 
     class Stub(Valkey):
-        def undelivered(self, address: str, expected: Sequence[Subscription]) -> dict[Subscription, int]:
+        def waiting(self, address: str, expected: Sequence[Subscription]) -> dict[Subscription, int]:
             if waiting is None:
                 raise OSError("unreachable")
             return {one: waiting.get(f"{one.consumer_id} {one.topic}", 0) for one in expected}

@@ -9,6 +9,7 @@ import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from dapr.ext.fastapi import DaprApp
@@ -16,7 +17,7 @@ from fastapi import Request, Response
 from prometheus_client import Counter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sidecart.chassis.dead_letters import DeadLetters
+from sidecart.chassis.dead_letters import DeadLetters, is_replay
 from sidecart.chassis.errors import PermanentError, TransientError, WriteRefused
 from sidecart.chassis.events import delivered
 from sidecart.chassis.server.request_body import RequestBody, whole_body
@@ -54,6 +55,8 @@ class Subscription:
     topic: str
     handle: Handler
     store: StoreHealth | None = None
+    settle: Handler | None = None
+    """Closes the dead letter of a handled replay; None: `DeadLetters.settle`."""
 
     @property
     def path(self) -> str:
@@ -170,6 +173,9 @@ class InboundApp(RoutedApp):
                 if subscription.store is not None and subscription.store.write_refusal:
                     raise WriteRefused(subscription.store.problem)
                 await subscription.handle(body)
+                if self._dead_letters is not None and is_replay(body):
+                    settle = subscription.settle or partial(self._dead_letters.settle, subscription.topic)
+                    await settle(body)
             except PermanentError as fault:
                 # Only the dead letter has the reason: it may quote any text of the event.
                 if self._dead_letters is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable
 
@@ -24,6 +25,8 @@ REPORT_SECONDS = 10.0  # between two reports of what is not ready
 LOGS_SECONDS = 1.0  # between two checks of the logs for blocking errors
 BLOCKING_ERROR_LINES = 200
 MAIL_SECONDS = 30
+MISSING_SHOWN_MAX = 2
+MISSING_CHARACTERS_MAX = 100
 
 
 class Readiness:
@@ -75,11 +78,15 @@ class Readiness:
                     waiting[name] = problem
             if waiting and time.monotonic() - reported_at > REPORT_SECONDS:
                 reported_at = time.monotonic()
-                self._report(f"waiting for {reasons()}")
+                self._report(f"still starting: {', '.join(map(in_words, waiting))}")
             return not waiting
 
         def reasons() -> str:
             return "; ".join(f"{name}: {problem}" for name, problem in waiting.items())
+
+        def in_words(name: str) -> str:
+            reason = _missing(waiting[name])
+            return f"{name} ({reason})" if reason else name
 
         def late() -> str:
             return f"not ready after {READY_SECONDS} s: {reasons()} (logs in {plan.logs})\n{self._log_tails()}"
@@ -141,3 +148,13 @@ class Readiness:
         found = blocking_errors.first_in(self._state.processes.last_lines(name, BLOCKING_ERROR_LINES))
         if found is not None:
             raise LaunchError(f"{name} cannot become ready: {found.reason}\nTo fix it, {found.remedy}.")
+
+
+def _missing(problem: str) -> str:
+    """Return what an app still lacks, by its answer to /readyz; empty if it has not answered."""
+    try:
+        missing = json.loads(problem[problem.index("{") :])["missing"]
+    except (ValueError, LookupError, TypeError):
+        return ""
+    first = ", ".join(map(str, missing[:MISSING_SHOWN_MAX])) if isinstance(missing, list) else ""
+    return first if len(first) <= MISSING_CHARACTERS_MAX else f"{first[:MISSING_CHARACTERS_MAX]}..."

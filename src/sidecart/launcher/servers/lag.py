@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+STALLED_SECONDS = 5.0
+"""An event that a consumer has for longer counts as waiting: one takes less than a second."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConsumerLag:
@@ -17,6 +20,13 @@ class ConsumerLag:
     """Events that were delivered, and not acknowledged."""
     oldest_seconds: float | None = None
     """The age of the oldest event that the consumer still needs."""
+    stalled: int | None = None
+    """Those of `unacknowledged` that are older than STALLED_SECONDS."""
+
+    @property
+    def late(self) -> int:
+        """The events that wait for the consumer, delivered or not."""
+        return self.waiting + (self.stalled or 0)
 
 
 @dataclass(frozen=True, slots=True)

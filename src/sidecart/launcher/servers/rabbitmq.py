@@ -175,18 +175,19 @@ class RabbitMq(Broker):
         """Make these consumers start with the next event: a queue fills once it is declared."""
         self.remove(address, new)
 
-    def undelivered(self, address: str, expected: Sequence[Subscription]) -> dict[Subscription, int]:
+    def waiting(self, address: str, expected: Sequence[Subscription]) -> dict[Subscription, int]:
         """Return the number of ready events per subscription.
 
-        The command-line tool knows no more, and is slow.
+        The server tells no client how many it has delivered. Its command-line tool, which is slow,
+        works only on its own machine.
         """
         with queues.connection(address) as connection:
             return {one: queues.ready(connection, queues.name_of(one)) for one in expected}
 
     def lag(self, address: str, expected: Sequence[Subscription]) -> BrokerLag:
         """Return the depth of each queue; a queue holds no acknowledged event."""
-        found = self.undelivered(address, expected)
-        return BrokerLag([ConsumerLag(one.topic, one.consumer_id, waiting) for one, waiting in found.items()], [])
+        found = self.waiting(address, expected)
+        return BrokerLag([ConsumerLag(one.topic, one.consumer_id, ready) for one, ready in found.items()], [])
 
 
 def consumer_timeout_ms(data: Path) -> int | None:

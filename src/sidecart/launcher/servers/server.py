@@ -176,8 +176,12 @@ class Broker(Server, Protocol):
     def skip_backlog(self, address: str, new: Sequence[Subscription]) -> None:
         """Make consumers without readers start with the next event, regardless of earlier ones."""
 
-    def undelivered(self, address: str, expected: Sequence[Subscription]) -> dict[Subscription, int]:
-        """Return the number of undelivered events; cheap enough for a call every few seconds."""
+    def waiting(self, address: str, expected: Sequence[Subscription]) -> dict[Subscription, int]:
+        """Return the number of waiting events; cheap enough for a call every few seconds.
+
+        These are the undelivered ones. If the broker tells, they include those that were delivered
+        and not acknowledged for longer than STALLED_SECONDS.
+        """
 
     def lag(self, address: str, expected: Sequence[Subscription]) -> BrokerLag:
         """Return the lag of the consumers of these topics, and what the broker keeps of them."""

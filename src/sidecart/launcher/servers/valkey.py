@@ -24,7 +24,7 @@ from sidecart.launcher.servers.lag import BrokerLag
 from sidecart.launcher.servers.logins import write_private
 from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.servers.valkey_acl import acl_file, hashed, rule, words_of
-from sidecart.launcher.servers.valkey_groups import are_abandoned, groups_of, is_read, names_of, remove
+from sidecart.launcher.servers.valkey_groups import are_abandoned, is_read, names_of, remove
 from sidecart.launcher.servers.valkey_memory import memory_mb, warning
 from sidecart.launcher.servers.valkey_program import program
 from sidecart.launcher.topics import Subscription
@@ -168,14 +168,12 @@ class Valkey(Broker):
             for one in new:
                 client.xgroup_create(one.topic, one.consumer_id, id="$", mkstream=True)
 
-    def undelivered(self, address: str, expected: Sequence[Subscription]) -> dict[Subscription, int]:
-        """Return the number of undelivered events per subscription."""
+    def waiting(self, address: str, expected: Sequence[Subscription]) -> dict[Subscription, int]:
+        """Return the number of waiting events per subscription."""
         with connection(address) as client:
-            lags = {
-                topic: {each.name: each.lag for each in groups_of(client, topic)}
-                for topic in {o.topic for o in expected}
-            }
-        return {one: lags[one.topic].get(one.consumer_id, 0) for one in expected}
+            now_ms = time.time() * 1_000
+            found = {topic: valkey_lag.waiting(client, topic, now_ms) for topic in {one.topic for one in expected}}
+        return {one: found[one.topic].get(one.consumer_id, 0) for one in expected}
 
     def lag(self, address: str, expected: Sequence[Subscription]) -> BrokerLag:
         """Return the lag of every group of these streams, and the length of each stream."""

@@ -4,13 +4,16 @@ import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 import httpx
 import pytest
 from fastapi import Request, Response
 
+from sidecart.chassis.dead_letters import DeadLetters
 from sidecart.chassis.errors import PermanentError, TransientError
 from sidecart.chassis.server.inbound import InboundApp, Subscription
+from tests.unit.chassis.fakes import FakeSidecar
 
 
 class Refused(Exception):
@@ -52,6 +55,49 @@ def test_a_permanent_error_is_acknowledged_and_others_are_redelivered(error: Exc
     app.subscribe([Subscription("inbox", "Lamp", raising(error))], dead_letters=None)
 
     assert (expected, b"") == ((answer := ask(app, "POST", "/events/inbox/Lamp")).status_code, answer.content)
+
+
+REPLAYED = b'{"id": "00000000-0000-0000-0000-000000000001", "replay": "true"}'
+
+
+@pytest.mark.parametrize(
+    ("message", "error", "status"),
+    [
+        (REPLAYED, None, "replayed"),
+        (REPLAYED.replace(b"replay", b"other"), None, "replaying"),
+        (REPLAYED, TransientError("unreachable"), "replaying"),
+        (REPLAYED, PermanentError("still bad"), None),
+    ],
+)
+def test_a_handled_replay_closes_its_dead_letter(message: bytes, error: Exception | None, status: str | None) -> None:
+    """One that fails opens it again; one that will be redelivered leaves it."""
+    sidecar, key = FakeSidecar(), "dead:00000000-0000-0000-0000-000000000001"
+    sidecar.put(key, b'{"status": "replaying", "event": ""}')
+    app = InboundApp()
+    handle = raising(error) if error else nothing
+    app.subscribe([Subscription("inbox", "Lamp", handle)], DeadLetters(sidecar, lambda: datetime.now(UTC)))
+    ask(app, "POST", "/events/inbox/Lamp", delivery(message))
+
+    assert status == sidecar.read(key).get("status")
+
+
+def test_a_service_may_close_its_dead_letters_itself() -> None:
+    """The subscription's own function gets the event instead."""
+    sidecar, closed = FakeSidecar(), list[bytes]()
+
+    async def settle(body: bytes) -> None:
+        closed.append(body)
+
+    app = InboundApp()
+    letters = DeadLetters(sidecar, lambda: datetime.now(UTC))
+    app.subscribe([Subscription("inbox", "Lamp", nothing, settle=settle)], letters)
+    ask(app, "POST", "/events/inbox/Lamp", delivery(REPLAYED))
+
+    assert ([REPLAYED], []) == (closed, sidecar.calls)
+
+
+async def nothing(_body: bytes) -> None:
+    """Handle an event."""
 
 
 def delivery(message: bytes) -> bytes:

@@ -120,7 +120,24 @@ def test_a_long_wait_reports_what_is_not_ready(
     state.ports["user"] = port
 
     wait(state)
-    assert "waiting for gateway: " in capsys.readouterr().out
+    assert "still starting: gateway, " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("problem", "expected"),
+    [
+        ('/readyz returns 503 {"missing":["Probe-order did not come back yet"]}', "Probe-order did not come back yet"),
+        ('/readyz returns 503 {"missing":["one","two","three"]}', "one, two"),
+        (f'/readyz returns 503 {{"missing":["{"x" * 101}"]}}', "x" * 100 + "..."),
+        ('/readyz returns 503 {"detail":"not ready"}', ""),
+        ("/readyz returns 503 {", ""),
+        ("does not answer", ""),
+        ("has not answered yet", ""),
+    ],
+)
+def test_a_report_has_only_what_an_app_lacks(problem: str, expected: str) -> None:
+    """A whole answer would look like an error in the middle of a normal start."""
+    assert expected == module._missing(problem)
 
 
 def test_missing_subscriptions_are_named_after_the_timeout(

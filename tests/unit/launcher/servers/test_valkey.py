@@ -99,7 +99,7 @@ def test_a_new_consumer_receives_only_later_events(server: client_of.Valkey, add
     SERVER.skip_backlog(address, [NEW])
     server.xadd(ONE.topic, {"data": "after"})
 
-    assert 1 == SERVER.undelivered(address, [NEW])[NEW]
+    assert 1 == SERVER.waiting(address, [NEW])[NEW]
     assert b"after" in delivered(server, "monitor")
     assert b"before" not in delivered(server, "monitor")
 
@@ -111,7 +111,7 @@ def test_a_restarted_consumer_does_not_receive_pending_events(server: client_of.
     assert b"held" in delivered(server, "monitor")
     SERVER.skip_backlog(address, [NEW])
 
-    assert ([], 0) == (delivered(server, "monitor"), SERVER.undelivered(address, [NEW])[NEW])
+    assert ([], 0) == (delivered(server, "monitor"), SERVER.waiting(address, [NEW])[NEW])
 
 
 def test_removing_a_consumer_leaves_other_groups_unchanged(server: client_of.Valkey, address: str) -> None:
@@ -122,7 +122,7 @@ def test_removing_a_consumer_leaves_other_groups_unchanged(server: client_of.Val
 
     assert (1, 0) == (SERVER.remove(address, [NEW]), SERVER.remove(address, [NEW]))
     assert [each for each in before if each["name"] == b"order"] == server.xinfo_groups(ONE.topic)
-    assert {NEW: 0, ONE: 1} == SERVER.undelivered(address, [NEW, ONE])
+    assert {NEW: 0, ONE: 1} == SERVER.waiting(address, [NEW, ONE])
 
 
 def test_a_new_consumer_of_an_unpublished_topic_receives_the_first_event(
@@ -144,9 +144,9 @@ def test_a_wrong_count_of_the_server_is_no_backlog(server: client_of.Valkey, add
     groups: Any = server.xinfo_groups(ONE.topic)
 
     assert 2 == groups[0]["lag"]
-    assert {ONE: 0} == SERVER.undelivered(address, [ONE])
+    assert {ONE: 0} == SERVER.waiting(address, [ONE])
     server.xadd(ONE.topic, {"data": "{}"})
-    assert {ONE: 3} == SERVER.undelivered(address, [ONE])
+    assert {ONE: 3} == SERVER.waiting(address, [ONE])
 
 
 def test_a_group_is_abandoned_without_a_reader_of_its_events(server: client_of.Valkey, address: str) -> None:

@@ -11,8 +11,8 @@ import valkey as client_of
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.servers import valkey
-from sidecart.launcher.servers.lag import ConsumerLag
-from sidecart.launcher.servers.valkey_lag import lag
+from sidecart.launcher.servers.lag import STALLED_SECONDS, ConsumerLag
+from sidecart.launcher.servers.valkey_lag import lag, waiting
 from sidecart.launcher.topics import MONITOR, subscriptions
 
 TOPIC = "OrderPaid"
@@ -59,19 +59,33 @@ def test_a_group_lags_by_what_it_has_not_acknowledged(client: client_of.Valkey) 
     found = lag(client, [TOPIC, "Missing"], NOW_MS)
 
     assert [
-        ConsumerLag(TOPIC, "behind", 6, 0, 95.0),
-        ConsumerLag(TOPIC, "busy", 0, 1, 90.0),
-        ConsumerLag(TOPIC, "done", 0, 0, 0.0),
+        ConsumerLag(TOPIC, "behind", 6, 0, 95.0, 0),
+        ConsumerLag(TOPIC, "busy", 0, 1, 90.0, 1),
+        ConsumerLag(TOPIC, "done", 0, 0, 0.0, 0),
     ] == found.consumers
     assert [(TOPIC, 10, 99.0)] == [(each.topic, each.entries, each.oldest_seconds) for each in found.kept]
 
 
-@pytest.mark.usefixtures("client")
-def test_the_login_of_the_page_may_read_it(address: str, folder: Path) -> None:
+def test_an_event_that_is_not_acknowledged_for_long_waits(client: client_of.Valkey) -> None:
+    """The events of a stopped app wait, though its sidecar has them; a recent one does not."""
+    client.xgroup_create(TOPIC, "stopped", id="0")
+    client.xreadgroup("stopped", "c", {TOPIC: ">"}, count=8)
+    now_ms = 8_000.0 + STALLED_SECONDS * 1_000 - 1
+
+    [found] = lag(client, [TOPIC], now_ms).consumers
+
+    assert (2, 8, 7, 9) == (found.waiting, found.unacknowledged, found.stalled, found.late)
+    assert {"stopped": 9} == waiting(client, TOPIC, now_ms)
+
+
+def test_the_login_of_the_page_may_read_it(client: client_of.Valkey, address: str, folder: Path) -> None:
     """It may count entries, and needs no other right."""
     expected = subscriptions("gateway-0")
     login = valkey.Valkey().address_of(MONITOR, address, folder)
 
     found = valkey.Valkey().lag(login, expected)
+    client.xgroup_create(TOPIC, "notification", id="0")
+    client.xreadgroup("notification", "c", {TOPIC: ">"}, count=3)
 
+    assert 10 == sum(valkey.Valkey().waiting(login, expected).values())
     assert [10] == [each.entries for each in found.kept if each.topic == TOPIC]

@@ -69,6 +69,35 @@ def test_only_a_replay_sends_the_mail_of_a_dead_letter() -> None:
     play(scenario)
 
 
+def test_a_replay_has_succeeded_once_its_mail_is_sent() -> None:
+    """The dead letter of a mail in the retry queue still says `replaying`."""
+
+    async def scenario(harness: MailHarness) -> None:
+        async with serving(Script(answers={b"RCPT": b"550 no such user"})) as server:
+            process = harness.process(server.port)
+            with pytest.raises(PermanentError):
+                await process.handle(requested())
+            letter = harness.store.read(f"dead:{EVENT}")
+            harness.store.put(f"dead:{EVENT}", msgspec.json.encode(letter | {"status": "replaying"}))
+            server.script.answers = {b"RCPT": b"451 later"}
+            await process.handle(requested())
+            await process.settle_replay(requested())
+            assert "replaying" == harness.store.read(f"dead:{EVENT}")["status"]
+
+            server.script.answers = {}
+            harness.now += MINUTE
+            await process.retries.retry_due()
+            await until(lambda: not process.delivery.attempts)
+            assert "replayed" == harness.store.read(f"dead:{EVENT}")["status"]
+
+            harness.store.put(f"dead:{EVENT}", msgspec.json.encode(letter | {"status": "replaying"}))
+            await process.handle(requested())  # another replay of the sent mail
+            await process.settle_replay(requested())
+            assert ("replayed", 1) == (harness.store.read(f"dead:{EVENT}")["status"], len(server.copies))
+
+    play(scenario)
+
+
 def test_a_replay_during_the_give_up_is_not_lost() -> None:
     """A replay between the dead letter and `failed_at` causes one more attempt at once."""
 
