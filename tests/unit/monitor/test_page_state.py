@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.app import ERASURES
+from gateway.commands import ERASURES
 from sidecart.launcher.dead_letter_groups import Group
 from sidecart.monitor.dead_letters import DeadLetterSummary, DeadLetterView
 from sidecart.monitor.event import Event
