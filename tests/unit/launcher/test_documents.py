@@ -46,7 +46,11 @@ def test_an_unusable_run_file_is_named(tmp_path: Path, old: str, new: str, expec
         (', "component": "inbox"', "", "contracts/topics.json: UserCreateRequested: lacks the field `component`"),
         ('"component"', '"komponent"', "UserCreateRequested: has the unknown field `komponent`"),
         ('["user"]', '["user", "user"]', "contracts/topics.json: UserCreateRequested has the consumer user twice"),
-        ('"inbox"}', '"inbox", "broadcast": true}', "UserCreateRequested is broadcast to every gateway: add the consumer"),
+        (
+            '"inbox"}',
+            '"inbox", "broadcast": true}',
+            "UserCreateRequested is broadcast to every gateway: add the consumer",
+        ),
         ('"UserCreated":', '"UserCreateRequested":', "contracts/topics.json is not JSON: Detected duplicate key"),
     ],
 )
