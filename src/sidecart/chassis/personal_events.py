@@ -22,7 +22,7 @@ class _Event(msgspec.Struct):
 
 
 def names(event: bytes, id_: str) -> bool:
-    """Return whether an event has an id in any spelling: any case, JSON escapes, without hyphens."""
+    """Return whether an event has an id, in any case, as JSON escapes, or without hyphens."""
     return _plain(id_) in _plain(event.decode(errors="ignore"))
 
 

@@ -21,8 +21,10 @@ TRACING = "dapr/tracing.yaml"
 DASHBOARD = "docs/grafana/sidecart.json"
 ALERTS = "docs/grafana/alerts.yml"
 JOB = "sidecart"
-"""The job of the apps, as in docs/grafana/prometheus.yml. The operator's default is `sidecart/sidecart`,
-which the metrics of the sidecars keep."""
+"""The job of the apps, as in docs/grafana/prometheus.yml.
+
+The operator's default is `sidecart/sidecart`, which the metrics of the sidecars keep.
+"""
 LAG_PER_REPLICA = 100
 """The events that wait for one replica. An estimate: a replica processes about 100 in a second."""
 AUTHENTICATION = "scaler"

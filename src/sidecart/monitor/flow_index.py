@@ -77,7 +77,7 @@ class FlowIndex:
         return person in people or not 0 < len(people) < KEYS_MAX
 
     def forget_mails(self) -> None:
-        """Forget the mails whose request has not been seen: they may be anyone's."""
+        """Forget the mails whose request has not been seen: their recipient is unknown."""
         self._early_mails.clear()
 
     def add_event(self, event_id: str, flow: Flow, step: Step) -> None:

@@ -223,14 +223,14 @@ def test_the_dead_letters_of_the_person_lose_their_events() -> None:
     assert 2 == sum(b'"erased"' in value for key, (value, _) in sidecar.records.items() if key.startswith("dead:"))
 
 
-def test_a_dead_letter_that_names_nobody_loses_its_event() -> None:
+def test_a_dead_letter_that_names_no_person_loses_its_event() -> None:
     """A cut event of a personal topic may be that of the person, and cannot be replayed."""
     sidecar = FakeSidecar()
     long = event("Joined", 7, address="a@b.c", more="x" * EVENT_BYTES_MAX, reader_id=READER)
-    nobody = event("Joined", 8, address="a@b.c")
+    unnamed = event("Joined", 8, address="a@b.c")
 
     async def write() -> None:
-        for body in (long, nobody):
+        for body in (long, unnamed):
             await letters(sidecar).write("Joined", body, "no", "")
 
     asyncio.run(write())

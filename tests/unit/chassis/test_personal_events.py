@@ -60,7 +60,7 @@ def test_an_id_is_found_in_any_spelling(body: bytes) -> None:
         pytest.param(b'{"data": %s' % (b"[" * 100_000), id="deep"),
     ],
 )
-def test_an_event_without_a_person_is_of_nobody(body: bytes) -> None:
+def test_an_event_without_a_person_is_not_of_another(body: bytes) -> None:
     """It is cut, no event, or its field has no id: it may be that of any person."""
     assert not names(body, PERSON)
     assert not is_of_another(body, PERSON, "reader_id")

@@ -212,7 +212,7 @@ def test_the_others_stay() -> None:
     assert f"{NAME} registers" in {each.title for each in page.page_state.snapshot()["flows"]}
 
 
-def test_what_names_nobody_is_forgotten_too() -> None:
+def test_a_flow_without_a_person_is_forgotten_too() -> None:
     """A rejected request has no id, so it may be that of the erased user."""
     page = Page()
     body = {"name": NAME, "email": ADDRESS}
@@ -222,7 +222,7 @@ def test_what_names_nobody_is_forgotten_too() -> None:
     assert [] == [each for each in (ADDRESS, NAME) if each in shown(page)]
 
 
-def test_an_unwatched_page_forgets_everybody() -> None:
+def test_an_unwatched_page_forgets_all_people() -> None:
     """Without viewers the tap is closed, so the page does not see who is erased."""
     page = seen()
     page.page_state.forget_all()
