@@ -95,5 +95,5 @@ INPUTS: dict[str, type[Input]] = {
     "UserErased": UserErased,
 }
 ERASURES = {"UserErased": "user_id"}
-PERSONAL = ("UserCreated",)
+PERSONAL = {"UserCreated": "user_id"}
 """The service reads no contact data, but a dead letter holds the whole event."""

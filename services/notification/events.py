@@ -90,4 +90,4 @@ INPUTS: dict[str, type[Input]] = {
     "UserErased": UserErased,
 }
 ERASURES = {"UserErased": "user_id"}
-PERSONAL = ("UserCreated", "EmailRequested")
+PERSONAL = {"UserCreated": "user_id", "EmailRequested": "user_id"}

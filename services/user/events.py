@@ -60,4 +60,4 @@ INPUTS: dict[str, type[Input]] = {
     "UserEraseRequested": UserEraseRequested,
 }
 ERASURES = {"UserEraseRequested": "user_id"}
-PERSONAL = ("UserCreateRequested",)
+PERSONAL = {"UserCreateRequested": "user_id"}

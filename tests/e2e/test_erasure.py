@@ -131,6 +131,36 @@ def test_a_dead_letter_of_the_user_loses_its_event(shopper: Shopper) -> None:
     shopper.until(lambda: with_address(shopper, user["email"]) == [], "records without the address")
 
 
+def test_dead_letters_in_other_spellings_lose_their_events(shopper: Shopper) -> None:
+    """The id is in upper case or escaped, past the end of what is stored, or missing."""
+    user, other = shopper.register(), shopper.register()
+    user_id, wrong = user["user_id"], {"email": [user["email"]], "name": 1}
+    escaped = "".join(f"\\u{ord(each):04x}" for each in user_id)
+    datas = [
+        {"user_id": user_id.upper(), **wrong},
+        {"user_id": "escaped", **wrong},
+        {**wrong, "more": "x" * 2**20, "user_id": user_id},
+        wrong,
+    ]
+    events = [event("UserCreated", data) | {"subject": ""} for data in datas]
+    of_another = event("UserCreated", {"user_id": other["user_id"], "email": [other["email"]], "name": 1})
+    state = RunningState(shopper.shop.ports, shopper.shop.tokens)
+    for each in (*events, of_another):
+        shopper.tap.publish("UserCreated", json.dumps(each).replace('"escaped"', f'"{escaped}"').encode())
+    ids = tuple(each["id"] for each in events)
+    # billing accepts some of them, because it reads neither address nor name
+    letters = Filter(ids, "notification", settled=True)
+    kept = Filter((of_another["id"],), "notification", settled=True)
+    shopper.until(lambda: len(list(find_dead_letters(state, letters))) == len(ids), "the dead letters")
+    shopper.until(lambda: any(find_dead_letters(state, kept)), "the dead letter of the other")
+
+    erase(shopper, user)
+
+    shopper.until(lambda: {each.event for each in find_dead_letters(state, letters)} == {""}, "erased letters")
+    shopper.until(lambda: with_address(shopper, user["email"]) == [], "records without the address")
+    assert {"open"} == {each.status for each in find_dead_letters(state, kept)}
+
+
 def test_only_the_user_and_operators_may_erase_and_export(shopper: Shopper) -> None:
     """Another caller gets 403; an unknown user is 404 for an operator."""
     user = shopper.register()

@@ -5,6 +5,8 @@ nothing remains.
 from __future__ import annotations
 
 import http.client
+import json
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -147,6 +149,37 @@ def test_a_returning_viewer_has_missed_nothing(watched: System, http_of: httpx.C
     numbers = [int(each.id.rpartition("-")[2]) for each in notices]
     assert "snapshot" not in {each.kind for each in notices}
     assert list(range(int(live_client.last_id.rpartition("-")[2]) + 1, numbers[-1] + 1)) == numbers
+
+
+def snapshot(shop: System) -> str:
+    """Return all that a new viewer receives at first."""
+    with LiveClient(shop.monitor_url) as viewer:
+        [first, *_] = viewer.until(bool, "a snapshot")
+    assert "snapshot" == first.kind
+    return json.dumps(first.body)
+
+
+def test_the_page_forgets_an_erased_user(watched: System, http_of: httpx.Client) -> None:
+    """One browser stays open all the time; the next one sees neither the address nor the name."""
+    email, name = new_address(), f"Name {uuid.uuid4().hex}"
+    with LiveClient(watched.monitor_url) as live_client:
+        live_client.until_tap("on")
+        answer = http_of.post("/user/register", json={"email": email, "name": name})
+        assert 201 == answer.status_code, answer.text
+        user_id = str(answer.json()["user_id"])
+        order_id = ordered(http_of, user_id)
+        live_client.until(lambda notices: is_over(order_id, notices), "the whole order")
+        before = snapshot(watched)
+
+        assert 200 == http_of.delete(f"/user/{user_id}").status_code
+        watched.deadline.until(
+            lambda: [each for each in (email, name) if each in snapshot(watched)] == [],
+            SECONDS,
+            lambda: "the page still shows the erased user",
+            step_seconds=0.5,
+        )
+
+    assert [3, 3] == [min(3, before.count(each)) for each in (email, name)]
 
 
 def test_non_events_do_not_stop_the_tap(watched: System, http_of: httpx.Client) -> None:

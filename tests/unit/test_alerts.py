@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -13,7 +14,12 @@ from sidecart.launcher.project import root
 ALERTS = root() / "docs" / "grafana" / "alerts.yml"
 RUNBOOK = root() / "docs" / "how-to" / "runbook.md"
 METRICS = root() / "docs" / "reference" / "metrics.md"
-OF_PROMETHEUS = {"up"}
+DASHBOARD = root() / "docs" / "grafana" / "sidecart.json"
+PROMETHEUS = root() / "docs" / "grafana" / "prometheus.yml"
+MONITORING = root() / "deploy" / "kubernetes" / "options" / "monitoring" / "monitoring.yaml"
+OF_PROMETHEUS = {"up", "max_over_time"}
+OF_TARGETS = {"job", "app", "replica"}
+"""The labels that the launcher gives to its targets."""
 
 
 def rules() -> list[dict[str, Any]]:
@@ -52,3 +58,54 @@ def test_an_alert_uses_known_series(rule: dict[str, Any]) -> None:
     assert set() == names - known
     assert {"severity"} == rule["labels"].keys()
     assert rule["annotations"]["summary"].endswith(".")
+
+
+def expressions() -> list[str]:
+    """Return the expressions of the alerts and of the dashboard."""
+    panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
+    shown = [target["expr"] for panel in panels for target in panel.get("targets", ())]
+    return [*(rule["expr"] for rule in rules()), *shown]
+
+
+def labels(expression: str) -> set[str]:
+    """Return the labels that an expression selects or groups by."""
+    groups = re.findall(r"\bby \(([a-z_, ]+)\)", expression)
+    selectors = re.findall(r"\{([^}]*)\}", expression)
+    return {each for group in groups for each in group.split(", ")} | {
+        name for selector in selectors for name in re.findall(r"([a-z_]+)[=!]~?=?\"", selector)
+    }
+
+
+def endpoints() -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the relabelings of the PodMonitor, by port and label."""
+    documents = yaml.safe_load_all(MONITORING.read_text(encoding="utf-8"))
+    [monitor] = [each for each in documents if each["kind"] == "PodMonitor"]
+    found = monitor["spec"]["podMetricsEndpoints"]
+    return {each["port"]: {one["targetLabel"]: one for one in each["relabelings"]} for each in found}
+
+
+def test_labels_are_found_in_selectors_and_groups() -> None:
+    """The function of this test knows both operators of a selector."""
+    assert {"a", "b", "c", "d"} == labels('sum by (a, b) (rate(x{c="1", d!~"2"}[1m]))')
+
+
+def test_a_cluster_has_the_labels_of_the_dashboard_and_the_alerts() -> None:
+    """A label that only the launcher gives makes a panel empty in a cluster."""
+    page = METRICS.read_text(encoding="utf-8")
+    documented = {each for cell in re.findall(r"^\|(?: [^|]+\|){2}([^|]*)\|", page, re.M) for each in cell.split("`")}
+    used = {label for each in expressions() for label in labels(each)}
+
+    assert OF_TARGETS == used - (documented - OF_TARGETS) - {"le"}
+    assert used >= OF_TARGETS
+    assert OF_TARGETS == endpoints()["metrics"].keys()
+    assert "__meta_kubernetes_pod_name" == endpoints()["metrics"]["replica"]["sourceLabels"][0]
+
+
+def test_a_cluster_has_the_job_of_the_launchers_targets() -> None:
+    """The metrics of the sidecars have another job, so the panels of processes show apps only."""
+    [job] = yaml.safe_load(PROMETHEUS.read_text(encoding="utf-8"))["scrape_configs"]
+    selected = {each for one in expressions() for each in re.findall(r'job=~?"([^"]+)"', one)}
+
+    assert job["job_name"] == endpoints()["metrics"]["job"]["replacement"]
+    assert "job" not in endpoints()["dapr-metrics"]
+    assert all(re.fullmatch(each, job["job_name"]) for each in selected)

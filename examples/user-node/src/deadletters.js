@@ -16,6 +16,7 @@ const ROUNDS_MAX = 50;
 const ERASED = "erased";
 const REPLAYING = "replaying";
 const REPLAYED = "replayed";
+const SETTLED = [REPLAYED, "discarded"];
 
 const LENIENT = new TextDecoder("utf-8", { ignoreBOM: true });
 const STRICT = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
@@ -98,25 +99,30 @@ export class DeadLetters {
   }
 
   /**
-   * Erases the events of some topics that name an id; the letters stay. Throws TransientError.
-   * @param {string} name
-   * @param {string[]} topics
+   * Erases the events that may be about a user; the letters stay. Throws TransientError.
+   * Events of `personal` topics are erased unless they name another user. Of other topics, those
+   * that name the user and are replayed or discarded are erased.
+   * @param {string} userId
+   * @param {string[]} personal
    */
-  async erase(name, topics) {
+  async erase(userId, personal) {
     for (let page = 0; ; page += 1) {
       const { value } = await this.#sidecar.load(`dead-index:${page}`);
       if (value === undefined) return;
-      for (const id of value.ids) await this.#erase(`dead:${id}`, name, topics);
+      for (const id of value.ids) await this.#erase(`dead:${id}`, userId, personal);
     }
   }
 
-  /** @param {string} key @param {string} name @param {string[]} topics */
-  async #erase(key, name, topics) {
+  /** @param {string} key @param {string} userId @param {string[]} personal */
+  async #erase(key, userId, personal) {
     for (let lost = 0; lost < ROUNDS_MAX; lost += 1) {
       const { value, etag } = await this.#sidecar.load(key);
-      if (value === undefined || value.status === ERASED || !topics.includes(value.topic)) return;
+      if (value === undefined || value.status === ERASED) return;
       const event = value.event ?? Buffer.from(value.event_base64 ?? "", "base64").toString("latin1");
-      if (!event.includes(name)) return;
+      const stays = personal.includes(value.topic)
+        ? isOfAnother(event, userId)
+        : !SETTLED.includes(value.status) || !names(event, userId);
+      if (stays) return;
       const { event_base64: _, ...kept } = value;
       // The part after the first colon may quote the event.
       const reason = value.reason.split(": ", 1)[0];
@@ -190,6 +196,34 @@ export function letterEvent(body) {
   }
   const fits = Buffer.byteLength(JSON.stringify(text)) <= TEXT_BYTES_MAX;
   return { event: fits ? text : firstCodePoints(text, TEXT_LENGTH_CUT) };
+}
+
+/**
+ * Returns whether an event is complete and names another user, and not this one.
+ * @param {string} event
+ * @param {string} userId
+ */
+function isOfAnother(event, userId) {
+  try {
+    return asUuid(JSON.parse(event).data.user_id) !== undefined && !names(event, userId);
+  } catch {
+    return false; // no complete event
+  }
+}
+
+/**
+ * Returns whether an event has an id in any spelling: any case, JSON escapes, without hyphens.
+ * @param {string} event
+ * @param {string} userId
+ */
+function names(event, userId) {
+  return plain(event).includes(plain(userId));
+}
+
+/** @param {string} text */
+function plain(text) {
+  const unescaped = text.replace(/\\+u([0-9a-fA-F]{4})/g, (_, digits) => String.fromCharCode(parseInt(digits, 16)));
+  return unescaped.replaceAll(/[\0-]/g, "").toLowerCase();
 }
 
 /** @param {string} text @param {number} count */

@@ -156,7 +156,8 @@ test("an erasure empties the letters that name the user, and they stay erased", 
   const letters = deadLetters(context, fake);
   const named = Buffer.from(`{"id":"${id(1)}","data":{"user_id":"${id(9)}","email":"a@b.c"}}`);
   await letters.write({ ...refusal(id(1)), body: named, reason: "no: a@b.c" });
-  await letters.write(refusal(id(2)));
+  const another = named.toString().replace(id(1), id(2)).replace(id(9), id(8)).replace("a@b.c", "x@y.z");
+  await letters.write({ ...refusal(id(2)), body: Buffer.from(another) });
   await letters.write({ ...refusal(id(3)), body: Buffer.concat([Buffer.from([0xff]), named]) });
 
   await letters.erase(id(9), [TOPIC]);
@@ -167,6 +168,36 @@ test("an erasure empties the letters that name the user, and they stay erased", 
   assert.deepEqual([fake.value(`dead:${id(1)}`).status, fake.value(`dead:${id(1)}`).reason], ["erased", "no"]);
   assert.equal(fake.value(`dead:${id(2)}`).status, undefined);
   assert.equal(stored.match(/"status":"erased"/g)?.length, 2);
+});
+
+test("an erasure finds the user in any spelling, and empties what names nobody", async (context) => {
+  const user = "0000000a-0000-4000-8000-00000000000b";
+  const escaped = [...user].map((each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, "0")}`).join("");
+  const data = [user.toUpperCase(), escaped, "", "nobody"].map((each) => `{"user_id":"${each}","email":"a@b.c"}`);
+  const bodies = [...data, '{"email":"a@b.c"}', '{"email":"a@b.c"'].map((each, n) => `{"id":"${id(n)}","data":${each}}`);
+  const fake = await FakeSidecar.start(context);
+  const letters = deadLetters(context, fake);
+  for (const body of bodies) await letters.write({ ...refusal(id(1)), body: Buffer.from(body) });
+
+  await letters.erase(user, [TOPIC]);
+
+  const stored = JSON.stringify([...fake.state.values()]);
+  assert.ok(!stored.includes("a@b.c"), stored);
+  assert.equal(stored.match(/"status":"erased"/g)?.length, bodies.length);
+});
+
+test("an erasure empties the discarded letters of other topics that name the user", async (context) => {
+  const fake = await FakeSidecar.start(context);
+  const letters = deadLetters(context, fake);
+  await letters.write(refusal(id(1)));
+  const sidecar = new Sidecar(fake.at);
+  context.after(() => sidecar.close());
+  const { value, etag } = await sidecar.load(`dead:${id(1)}`);
+  await sidecar.save(`dead:${id(1)}`, { ...value, status: "discarded" }, etag);
+
+  await letters.erase(id(1), ["UserErased"]);
+
+  assert.equal(fake.value(`dead:${id(1)}`).status, "erased");
 });
 
 test("an erasure leaves the letters of other topics", async (context) => {

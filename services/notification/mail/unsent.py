@@ -10,7 +10,7 @@ import msgspec
 from prometheus_client import Counter
 
 from services.notification.domain import Notification
-from services.notification.events import EmailRequested
+from services.notification.events import PERSONAL, EmailRequested
 from services.notification.mail.delivery import TOPIC, DeliveryAttempt, MailDelivery, notification_key
 from services.notification.mail.erasure import ErasedUsers
 from services.notification.mail.outcome import Result
@@ -137,7 +137,7 @@ class UnsentMails:
         await self._delivery.update_notification(attempt.key, failed_at=timestamp(self._now()))
         user_id = attempt.received.event.user_id
         if await self.erased_users.has(user_id):  # erased before the dead letter was written
-            await self.dead_letters.erase(user_id, (TOPIC,))
+            await self.dead_letters.erase(user_id, PERSONAL)
 
 
 def current_traceparent() -> str:

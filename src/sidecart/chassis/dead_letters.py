@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import base64
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import msgspec
 
+from sidecart.chassis import personal_events
 from sidecart.chassis.events import timestamp
 from sidecart.chassis.paged_index import PagedIndex
 from sidecart.chassis.store import Store, update
@@ -33,6 +34,7 @@ REPLAYED = "replayed"
 ERASED = "erased"
 REPLAY = "replay"
 """The attribute of a replayed event."""
+SETTLED = (REPLAYED, "discarded")
 NO_ID = uuid.UUID("5f0c6f8e-62a4-5a36-9c6b-6f1f3d0a2f11")  # UUID namespace for events without an id
 
 
@@ -136,16 +138,19 @@ class DeadLetters:
 
         await update(self._store, f"dead:{letter_id(topic, body)}", settled)
 
-    async def erase(self, id_: str, topics: Collection[str]) -> None:
-        """Erase the events of `topics` that name an id; raise TransientError.
+    async def erase(self, id_: str, personal: Mapping[str, str]) -> None:
+        """Erase the events that may be about a person; raise TransientError.
 
-        The dead letters stay without their events. Call this rarely: it reads every dead letter.
+        `personal` has the topics with personal data, each with its field for the id. Their events
+        are erased unless they name another person. Of other topics, those that name the id and are
+        replayed or discarded are erased. The dead letters stay without their events. Call this
+        rarely: it reads every dead letter.
         """
         names = await self._index.ids()
         for start in range(0, len(names), LOADED_MAX):
             keys = [f"dead:{name}" for name in names[start : start + LOADED_MAX]]
             for key, value in zip(keys, await self._store.load_many(keys), strict=True):
-                if value is not None and _names(_letter(value), id_, topics):
+                if value is not None and _may_be_about(_letter(value), id_, personal):
                     await update(self._store, key, self._erased)
 
     def _erased(self, value: bytes | None) -> tuple[bytes | None, None]:
@@ -165,7 +170,10 @@ def _letter(value: bytes) -> dict[str, str]:
     return msgspec.json.decode(value, type=dict[str, str])
 
 
-def _names(letter: dict[str, str], id_: str, topics: Collection[str]) -> bool:
-    """Return whether a dead letter holds an event of `topics` that names the id."""
+def _may_be_about(letter: dict[str, str], id_: str, personal: Mapping[str, str]) -> bool:
+    """Return whether a dead letter holds an event that an erasure of the id removes."""
     event = letter.get("event", "").encode() or base64.b64decode(letter.get("event_base64", ""))
-    return letter.get("topic") in topics and id_.encode() in event
+    field = personal.get(letter.get("topic", ""))
+    if field is not None:
+        return not personal_events.is_of_another(event, id_, field)
+    return letter.get("status") in SETTLED and personal_events.names(event, id_)

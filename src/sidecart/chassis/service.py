@@ -53,7 +53,8 @@ class Service(Generic[S, E]):
     for an event without a record; the step of such an event only writes secondary records, and the
     first write wins. `is_creation` returns whether the event's record most likely does not exist
     yet. `erasures` maps each topic whose events erase data to the field with the id of the person.
-    `personal` has the topics whose events hold such data, for the erasure of dead letters.
+    `personal` maps each topic whose events hold such data to that field, for the erasure of dead
+    letters.
     """
 
     name: str
@@ -68,7 +69,7 @@ class Service(Generic[S, E]):
     subject: Callable[[Any], str]
     replies: frozenset[str] = frozenset()
     erasures: Mapping[str, str] = field(default_factory=dict)
-    personal: frozenset[str] = frozenset()
+    personal: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -107,7 +108,7 @@ class Service(Generic[S, E]):
             subject=domain.subject,
             replies=replies,
             erasures=getattr(events, "ERASURES", {}),
-            personal=frozenset(getattr(events, "PERSONAL", ())),
+            personal=getattr(events, "PERSONAL", {}),
         )
 
     def decide(self, state: S | None, secondary: Any, received: Received[E]) -> Step[S]:

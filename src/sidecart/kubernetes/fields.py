@@ -20,12 +20,13 @@ livenessProbe logging matchExpressions matchLabels maxReplicaCount maxRetries ma
 metrics minReplicaCount mode mountPath name nameResolution namespace namespaceSelector operations operator parameter
 patch patches path periodSeconds podManagementPolicy podMetricsEndpoints podSelector policies policy policyTypes
 pollingInterval port ports preStop protocol queueName readinessProbe readOnly readOnlyRootFilesystem relabelings
-replicas requests resources retries retry roleRef rollingUpdate rules runAsGroup runAsNonRoot runAsUser samplingRate
-scaleDown scaleTargetRef scopes seccompProfile seconds secret secretKeyRef secretName secretTargetRef securityContext
-selector serviceAccountName serviceName sizeLimit sleep sourceLabels spec stabilizationWindowSeconds startupProbe
-strategy stream subjects subPath target targetLabel targetPort targets tcpSocket template terminationGracePeriodSeconds
-timeoutSeconds to topologyKey topologySpreadConstraints tracing triggers trustDomain type unhealthyPodEvictionPolicy
-value valueFrom values verbs version volumeClaimTemplates volumeMounts volumes whenUnsatisfiable
+replacement replicas requests resources retries retry roleRef rollingUpdate rules runAsGroup runAsNonRoot runAsUser
+samplingRate scaleDown scaleTargetRef scopes seccompProfile seconds secret secretKeyRef secretName secretTargetRef
+securityContext selector serviceAccountName serviceName sizeLimit sleep sourceLabels spec stabilizationWindowSeconds
+startupProbe strategy stream subjects subPath target targetLabel targetPort targets tcpSocket template
+terminationGracePeriodSeconds timeoutSeconds to topologyKey topologySpreadConstraints tracing triggers trustDomain
+type unhealthyPodEvictionPolicy value valueFrom values verbs version volumeClaimTemplates volumeMounts volumes
+whenUnsatisfiable
 """
 NAMES = frozenset(NAMES_TEXT.split())
 FREE = frozenset({"labels", "annotations", "matchLabels", "data", "requests", "limits"})

@@ -20,6 +20,11 @@ SCALER = names.KEEPER
 TRACING = "dapr/tracing.yaml"
 DASHBOARD = "docs/grafana/sidecart.json"
 ALERTS = "docs/grafana/alerts.yml"
+JOB = "sidecart"
+"""The job of the apps, as in docs/grafana/prometheus.yml.
+
+The operator's default is `sidecart/sidecart`, which the metrics of the sidecars keep.
+"""
 LAG_PER_REPLICA = 100
 """The events that wait for one replica. An estimate: a replica processes about 100 in a second."""
 AUTHENTICATION = "scaler"
@@ -98,8 +103,15 @@ def monitoring_file() -> str:
     head = "Metrics and alerts for the Prometheus Operator, and the dashboard for Grafana's sidecar."
     alerts: Any = yaml.safe_load((root() / ALERTS).read_text(encoding="utf-8"))
     dashboard = (root() / DASHBOARD).read_text(encoding="utf-8")
-    relabel = [{"sourceLabels": [f"__meta_kubernetes_pod_label_{_in_label(names.NAME_LABEL)}"], "targetLabel": "app"}]
-    endpoints = [{"port": port, "interval": "15s", "relabelings": relabel} for port in ("metrics", "dapr-metrics")]
+    pod = [
+        {"sourceLabels": [f"__meta_kubernetes_pod_label_{_in_label(names.NAME_LABEL)}"], "targetLabel": "app"},
+        {"sourceLabels": ["__meta_kubernetes_pod_name"], "targetLabel": "replica"},
+    ]
+    job = {"replacement": JOB, "targetLabel": "job"}
+    endpoints = [
+        {"port": port, "interval": "15s", "relabelings": relabelings}
+        for port, relabelings in (("metrics", [job, *pod]), ("dapr-metrics", pod))
+    ]
     scrape = {
         "from": [network.namespace(MONITORING_NAMESPACE)],
         "ports": network.ports(names.METRICS_PORT, names.SIDECAR_METRICS_PORT),
@@ -117,7 +129,9 @@ def monitoring_file() -> str:
         ),
         network.policy("metrics", MONITORED, ingress=[scrape]),
     ]
-    return text(head, found, {"relabelings:": "The dashboard tells the apps apart by this label."})
+    return text(
+        head, found, {"relabelings:": "The labels of the launcher's targets, which the dashboard and the alerts use."}
+    )
 
 
 def _in_label(name: str) -> str:

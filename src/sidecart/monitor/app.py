@@ -60,7 +60,13 @@ class LivePage:
         self._has_forms = settings.auth is None or tokens is not None
         about = {name: getattr(settings, name) for name in ("broker", "store", "gateway_url", "mail_url")}
         self._page_state = PageState(
-            about, description, self._live.notify, now_ms, settings.currency, is_open=self._has_forms
+            about,
+            description,
+            self._live.notify,
+            now_ms,
+            settings.currency,
+            is_open=self._has_forms,
+            forgot=self._live.reset,
         )
         self._gateway = GatewayProxy(
             lambda: gateway_client(settings.gateway_url),
@@ -127,8 +133,12 @@ class LivePage:
             (settings.dapr_host, settings.dapr_grpc_port, settings.dapr_api_token),
             settings.grace_seconds,
             background_tasks,
-            self._live.reset,
+            self._ended,
         )
+
+    def _ended(self) -> None:
+        self._page_state.forget_all()
+        self._live.reset()
 
     def _acting(self, tokens: PageTokens | None) -> str:
         """Return who acts in requests without a token; empty if each request needs one."""

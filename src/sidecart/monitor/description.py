@@ -138,6 +138,14 @@ class MailEntry(_Entry, frozen=True):
     none: str = "No mails yet."
 
 
+class ErasureEntry(_Entry, frozen=True):
+    """The event that erases a person: the page then forgets what it has seen of them."""
+
+    topic: str
+    id: str
+    """The field with the id of the person, in this event and in all others."""
+
+
 class Description(_Entry, frozen=True):
     """The whole file."""
 
@@ -154,6 +162,7 @@ class Description(_Entry, frozen=True):
     panels: list[PanelEntry] = []
     mail: MailEntry | None = None
     records: list[RecordKey] = []
+    erasure: ErasureEntry | None = None
 
 
 def read(folder: Path, apps: Iterable[str], topics: Mapping[str, Topic]) -> Description:
@@ -216,3 +225,5 @@ def _topics_named(found: Description) -> Iterator[tuple[str, str]]:
     yield from (("panels", topic) for panel in found.panels for topic in panel.refreshed_by)
     if found.mail is not None:
         yield "mail", found.mail.topic
+    if found.erasure is not None:
+        yield "erasure", found.erasure.topic

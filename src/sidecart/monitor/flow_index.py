@@ -29,6 +29,8 @@ class IndexKeys:
     """The correlation id, and the id of the created resource."""
     events: dict[int, str] = field(default_factory=dict)
     """Event ids by step number."""
+    people: list[str] = field(default_factory=list)
+    """The people that its events and its request name, usually one."""
     mails: list[str] = field(default_factory=list)
     """Message-IDs of the mails that its events request."""
 
@@ -58,6 +60,25 @@ class FlowIndex:
         if key and key not in self.by_key and len(keys) < KEYS_MAX:
             self.by_key[key] = flow
             keys.append(key)
+
+    def add_person(self, person: str, flow: Flow) -> None:
+        """Remember that a flow names this person; an empty id is none."""
+        people = self._index_keys[flow.number].people
+        if person and person not in people and len(people) < KEYS_MAX:
+            people.append(person)
+
+    def people(self, flow: Flow) -> list[str]:
+        """Return the people that a flow names."""
+        return self._index_keys[flow.number].people
+
+    def may_name(self, person: str, flow: Flow) -> bool:
+        """Return whether a flow names a person, or may do so: it names none, or very many."""
+        people = self.people(flow)
+        return person in people or not 0 < len(people) < KEYS_MAX
+
+    def forget_mails(self) -> None:
+        """Forget the mails whose request has not been seen: their recipient is unknown."""
+        self._early_mails.clear()
 
     def add_event(self, event_id: str, flow: Flow, step: Step) -> None:
         """Find the step of an event by the event's id."""

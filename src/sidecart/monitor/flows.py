@@ -14,6 +14,7 @@ from typing import Any
 
 from sidecart.chassis.currency import DEFAULT, Currency
 from sidecart.launcher.topics import GATEWAY, read_topics
+from sidecart.monitor import erased
 from sidecart.monitor.description import Description
 from sidecart.monitor.event import Event
 from sidecart.monitor.flow import CLIENT, MAIL, OTHER, Call, Change, Flow, Step, change_of
@@ -32,6 +33,7 @@ class Flows:
     def __init__(self, description: Description, resources: Resources, currency: Currency = DEFAULT) -> None:
         self._texts = TopicTexts(description, resources, currency)
         self._mail = description.mail
+        self._erased = resources.erased
         self._shown_ids = {panel.resource for panel in description.panels}
         self._flows: OrderedDict[int, Flow] = OrderedDict()
         self.index = FlowIndex()
@@ -51,6 +53,7 @@ class Flows:
         if self.index.is_evicted(event.correlation_id):
             return []
         flow = self._flow_of(event)
+        self.index.add_person(self._erased.person_of(event.data), flow)
         step = self._add(flow, self._step_of(event, now_ms))
         self.index.add_event(event.id, flow, step)
         self._update_outcome(flow, event.topic)
@@ -63,6 +66,8 @@ class Flows:
             kind, title = self._texts.request(call.path, call.body)
             flow = self._begin(kind, title, call.resource)
             self.index.add_key(call.resource, flow)
+        for data in (call.body, call.answer):
+            self.index.add_person(self._erased.person_of(data), flow)
         is_bad = call.status >= 400
         if is_bad:
             flow.outcome, flow.tone = f"rejected: {call.status}", "bad"
@@ -84,7 +89,7 @@ class Flows:
         """Add a sent mail; a mail without a flow waits for the event that requests it."""
         if self._mail is None:
             return []
-        message_id = str(mail.get("message_id", ""))[:MESSAGE_ID_CHARACTERS_MAX]
+        message_id = _message_id(mail)
         flow = self.index.by_message_id.get(message_id)
         if flow is None:
             self.index.keep_mail(message_id, mail)
@@ -99,6 +104,30 @@ class Flows:
         note = f"to {mail.get('to')}: {mail.get('subject')}"
         step = Step(0, MAIL, message_id, sender, (MAIL,), at, len(read_topics()) + 1, note)
         return [change_of(flow, self._add(flow, step))]
+
+    def forget(self, person: str) -> None:
+        """Remove the texts of the flows that name a person, or that name none."""
+        self.index.forget_mails()
+        for flow in self._flows.values():
+            if self.index.may_name(person, flow):
+                _erase(flow)
+
+    def forget_all(self) -> None:
+        """Remove all flows."""
+        self.index.forget_mails()
+        for number in self._flows:
+            self.index.evict(number)
+        self._flows.clear()
+
+    def is_mail_of_another(self, mail: Mapping[str, Any], person: str) -> bool:
+        """Return whether the flow of a mail is known, and names other people only."""
+        flow = self.index.by_message_id.get(_message_id(mail))
+        return flow is not None and not self.index.may_name(person, flow)
+
+    def is_mail_of_erased(self, mail: Mapping[str, Any]) -> bool:
+        """Return whether the flow of a mail is known, and names an erased person."""
+        flow = self.index.by_message_id.get(_message_id(mail))
+        return flow is not None and any(map(self._erased.is_erased, self.index.people(flow)))
 
     def _step_of(self, event: Event, now_ms: float) -> Step:
         topic = read_topics()[event.topic]
@@ -160,7 +189,19 @@ class Flows:
         flow.steps.append(step)
         if len(flow.steps) > STEPS_MAX:
             self.index.drop_step(flow, flow.steps.pop(0))
+        if any(map(self._erased.is_erased, self.index.people(flow))):
+            _erase(flow)
         return step
+
+
+def _erase(flow: Flow) -> None:
+    flow.title = erased.TEXT
+    for step in flow.steps:
+        step.note = erased.TEXT
+
+
+def _message_id(mail: Mapping[str, Any]) -> str:
+    return str(mail.get("message_id", ""))[:MESSAGE_ID_CHARACTERS_MAX]
 
 
 def _milliseconds(time: str) -> float | None:

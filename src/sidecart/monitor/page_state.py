@@ -36,12 +36,18 @@ class PageState:
         currency: Currency = DEFAULT,
         *,
         is_open: bool = True,
+        forgot: Callable[[], None] = lambda: None,
     ) -> None:
-        """Without `is_open`, notices do not show dead letters: only operators may read them."""
+        """Without `is_open`, notices do not show dead letters: only operators may read them.
+
+        `forgot` is called when earlier notices have become wrong, because data were erased.
+        """
         self._about = about
         self._notify = notify
         self._now_ms = now_ms
         self._resources = Resources(description)
+        self._erased = self._resources.erased
+        self._forgot = forgot
         self._flows = Flows(description, self._resources, currency)
         self._mails: deque[Mapping[str, Any]] = deque(maxlen=MAILS_SHOWN)
         self._health: Sequence[Health] = ()
@@ -75,10 +81,21 @@ class PageState:
         return self._history.of(id_)
 
     def add_event(self, event: Event) -> None:
-        """Add an event from the broker."""
+        """Add an event from the broker; one that erases a person makes the page forget them."""
         self._history.add(event)
         self._notify_resource(self._resources.of_event(event))
         self._notify_changes(self._flows.add_event(event, self._now_ms()))
+        if person := self._erased.add(event):
+            self._forget(person)
+        elif self._erased.is_erased(self._erased.person_of(event.data)):  # its mail may be here already
+            self._keep_mails(lambda mail: not self._flows.is_mail_of_erased(mail))
+
+    def forget_all(self) -> None:
+        """Forget everything about people, because their erasure will not be seen."""
+        if self._erased.is_declared:
+            self._resources.forget_all()
+            self._flows.forget_all()
+            self._mails.clear()
 
     def add_request(self, call: Call) -> None:
         """Add a request that went through the page to the gateway, with its response."""
@@ -88,8 +105,9 @@ class PageState:
 
     def add_mails(self, mails: Sequence[Mapping[str, Any]]) -> None:
         """Add mails that the mail server accepted, oldest first."""
-        self._mails.extend(mails)
-        self._notify("mails", mails[-MAILS_SHOWN:])
+        shown = [mail for mail in mails if not self._flows.is_mail_of_erased(mail)]
+        self._mails.extend(shown)
+        self._notify("mails", shown[-MAILS_SHOWN:])
         for mail in mails:
             self._notify_changes(self._flows.add_mail(mail))
 
@@ -102,8 +120,10 @@ class PageState:
     def set_dead_letters(self, dead_letters: DeadLetterSummary | str) -> None:
         """Store the dead letters; a string is the reason why they could not be read."""
         if dead_letters != self._dead_letters:
-            self._dead_letters = dead_letters
+            before, self._dead_letters = self._dead_letters, dead_letters
             self._changes += 1
+            if _has_erased_more(before, dead_letters):
+                self._forgot()
             self._notify("dead_letters", self._shown_dead_letters())
 
     def set_group_run(self, progress: Progress) -> None:
@@ -124,6 +144,18 @@ class PageState:
             return self._dead_letters
         return {"total": self._dead_letters.total, "changes": self._changes}
 
+    def _forget(self, person: str) -> None:
+        self._resources.forget(person)
+        self._keep_mails(lambda mail: self._flows.is_mail_of_another(mail, person))
+        self._flows.forget(person)
+        self._forgot()
+
+    def _keep_mails(self, keeps: Callable[[Mapping[str, Any]], bool]) -> None:
+        kept = [mail for mail in self._mails if keeps(mail)]
+        if len(kept) < len(self._mails):
+            self._mails = deque(kept, maxlen=MAILS_SHOWN)
+            self._forgot()
+
     def _notify_changes(self, changes: Iterable[Change]) -> None:
         for change in changes:
             self._notify("step", change)
@@ -131,3 +163,10 @@ class PageState:
     def _notify_resource(self, resource: Resource | None) -> None:
         if resource is not None:
             self._notify("resource", resource)
+
+
+def _has_erased_more(before: DeadLetterSummary | str, after: DeadLetterSummary | str) -> bool:
+    """Return whether a dead letter that the page has shown was erased since then."""
+    if isinstance(before, str) or isinstance(after, str):
+        return False
+    return sum(each.erased for each in after.groups) > sum(each.erased for each in before.groups)

@@ -12,6 +12,7 @@ from typing import Any
 from sidecart.launcher.project import root
 from sidecart.launcher.topics import CONTRACTS
 from sidecart.monitor.description import Description, ResourceEntry
+from sidecart.monitor.erased import Erased
 from sidecart.monitor.event import Event
 from sidecart.monitor.templates import SHORT_CHARACTERS, render
 
@@ -55,6 +56,9 @@ class Resources:
         self._entries = description.resources
         self._fields: dict[str, OrderedDict[str, Mapping[str, str]]] = {}
         self._resources: dict[tuple[str, str], Resource] = {}
+        self._people: dict[tuple[str, str], str] = {}
+        """The person whom the data of a resource named."""
+        self.erased = Erased(description.erasure)
 
     def all(self) -> list[Resource]:
         """All resources, oldest first."""
@@ -79,7 +83,23 @@ class Resources:
             return self._entries[kind].unknown
         return known[resource_id][name]
 
+    def forget(self, person: str) -> None:
+        """Remove the resources of a person."""
+        for key in [key for key, named in self._people.items() if named == person]:
+            self._remove(*key)
+
+    def forget_all(self) -> None:
+        """Remove all resources."""
+        for key in list(self._resources):
+            self._remove(*key)
+
+    def _remove(self, kind: str, resource_id: str) -> None:
+        del self._fields[kind][resource_id], self._resources[kind, resource_id], self._people[kind, resource_id]
+
     def _remember(self, kind: str, resource_id: str, data: Mapping[str, Any]) -> Resource | None:
+        person = self.erased.person_of(data) or (resource_id.casefold() if self.erased.is_kind(kind) else "")
+        if self.erased.is_erased(person):
+            return None
         entry = self._entries.get(kind, DEFAULT)
         fields = {name: value[:CHARACTERS_MAX] for name in entry.fields if isinstance(value := data.get(name), str)}
         if len(fields) < len(set(entry.fields)):  # not every event of a resource has its name
@@ -91,7 +111,7 @@ class Resources:
         known = self._fields.setdefault(kind, OrderedDict())
         known[resource_id] = fields
         self._resources[kind, resource_id] = resource
+        self._people[kind, resource_id] = person
         if len(known) > RESOURCES_MAX:
-            oldest, _ = known.popitem(last=False)
-            del self._resources[kind, oldest]
+            self._remove(kind, next(iter(known)))
         return resource

@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 import msgspec
 import pytest
 
-from sidecart.chassis.dead_letters import DeadLetters
+from sidecart.chassis.dead_letters import EVENT_BYTES_MAX, DeadLetters
 from sidecart.chassis.erasure import ErasingProcessor
 from sidecart.chassis.errors import SidecarUnavailable
 from sidecart.chassis.events import Received
@@ -22,6 +22,7 @@ from tests.unit.chassis.fakes import FakeSidecar
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 READER = "00000000-0000-4000-8000-00000000000a"
 FULL = {"reader_id": READER, "address": "a@b.c"}
+OTHER = "00000000-0000-4000-8000-00000000000b"
 GONE = {"reader_id": READER, "address": ""}
 
 
@@ -82,7 +83,7 @@ LIBRARY: Service[Reader, Joined | Left] = Service(
     step=step,
     subject=lambda output: output.reader_id,
     erasures={"Left": "reader_id"},
-    personal=frozenset({"Joined"}),
+    personal={"Joined": "reader_id"},
 )
 
 
@@ -206,7 +207,7 @@ def test_the_dead_letters_of_the_person_lose_their_events() -> None:
 
     async def write() -> None:
         await letters(sidecar).write("Joined", JOINED, "no: a@b.c is odd", "")
-        await letters(sidecar).write("Joined", event("Joined", 5, reader_id="other", address="x@y.z"), "no", "")
+        await letters(sidecar).write("Joined", event("Joined", 5, reader_id=OTHER, address="x@y.z"), "no", "")
         await letters(sidecar).write("Left", event("Left", 6, reader_id=READER), "no", "")
         await letters(sidecar).write("Joined", b"\xff" + JOINED, "no", "")
 
@@ -220,6 +221,38 @@ def test_the_dead_letters_of_the_person_lose_their_events() -> None:
     assert "status" not in sidecar.read(f"dead:{UUID(int=6)}")
     assert b"a@b.c" not in values(sidecar)
     assert 2 == sum(b'"erased"' in value for key, (value, _) in sidecar.records.items() if key.startswith("dead:"))
+
+
+def test_a_dead_letter_that_names_no_person_loses_its_event() -> None:
+    """A cut event of a personal topic may be that of the person, and cannot be replayed."""
+    sidecar = FakeSidecar()
+    long = event("Joined", 7, address="a@b.c", more="x" * EVENT_BYTES_MAX, reader_id=READER)
+    unnamed = event("Joined", 8, address="a@b.c")
+
+    async def write() -> None:
+        for body in (long, unnamed):
+            await letters(sidecar).write("Joined", body, "no", "")
+
+    asyncio.run(write())
+    assert READER not in sidecar.read(f"dead:{UUID(int=7)}")["event"]
+
+    handle(sidecar, LEFT)
+
+    assert b"a@b.c" not in values(sidecar)
+
+
+@pytest.mark.parametrize(("status", "is_erased"), [("discarded", True), ("replayed", True), ("replaying", False)])
+def test_a_settled_dead_letter_of_another_topic_loses_its_event(status: str, is_erased: bool) -> None:
+    """It is not replayed any more, and may hold a field that its contract does not have."""
+    sidecar, key = FakeSidecar(), f"dead:{UUID(int=9)}"
+    body = event("Left", 9, reader_id=READER, address="a@b.c")
+    asyncio.run(letters(sidecar).write("Left", body, "no", ""))
+    sidecar.put(key, msgspec.json.encode(sidecar.read(key) | {"status": status}))
+
+    handle(sidecar, LEFT)
+
+    assert is_erased == ("erased" == sidecar.read(key)["status"])
+    assert is_erased != ("a@b.c" in sidecar.read(key)["event"])
 
 
 def test_an_erased_dead_letter_stays_erased() -> None:

@@ -51,6 +51,7 @@ def test_the_words_of_a_project_are_read(tmp_path: Path) -> None:
         ("[events.BookLent]\nsummary = '{a:cube}'", "`cube` is not a format"),
         ("[events.BookLost]", "events: contracts/topics.json has no topic BookLost"),
         ("[mail]\ntopic = 'Letter'\nmessage_id = 'id'", "mail: contracts/topics.json has no topic Letter"),
+        ("[erasure]\ntopic = 'Left'\nid = 'id'", "erasure: contracts/topics.json has no topic Left"),
         ("[events.BookLent.actions]\ndesk = 'x'", "events.BookLent.actions: desk does not consume BookLent"),
         ("[titles]\nattic = 'x'", "titles.attic: dapr.yaml has no such app"),
         (
