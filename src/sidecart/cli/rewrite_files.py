@@ -65,7 +65,7 @@ def _rewrite(server: Server, system: RunFile) -> str | None:
         before = system.processes.get(name)
         if before is None:
             raise LaunchError(
-                f"the launcher did not start it, and cannot restart it: see docs/how-to/erase-from-files.md"
+                "the launcher did not start it, and cannot restart it: see docs/how-to/erase-from-files.md"
             )
         os.kill(before, signal.SIGKILL)
         deadline.until(lambda: _pid(name) not in (None, before), END_SECONDS, lambda: f"{name} does not start again")
