@@ -215,7 +215,9 @@ def test_each_part_needs_the_role(shop: System, path: str) -> None:
 
 
 def test_the_events_of_an_app_that_is_stopped_wait(shop: System) -> None:
-    """On Redis, status and the page count them, though the sidecar has them; RabbitMQ does not tell."""
+    """On Redis, status and the page count them, though the sidecar has them; RabbitMQ does not
+    tell.
+    """
     app = psutil.Process(shop.processes["billing"])
     stopped = [app, *app.children(recursive=True)]
 

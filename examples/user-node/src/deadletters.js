@@ -83,7 +83,7 @@ export class DeadLetters {
   }
 
   /**
-   * Marks the letter of a replayed event as replayed, if it is being replayed. Throws TransientError.
+   * Marks the letter of a replayed event as replayed, unless it is open. Throws TransientError.
    * @param {Buffer} body
    * @param {string} topic
    */

@@ -20,7 +20,7 @@ REPLY_CODE = re.compile(r"[45]\d\d")
 STATUS_CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?![\w.])")
 AFTER_REPLY_CODE = re.compile(rf"[:,)]|$| {STATUS_CODE.pattern}")
 BEFORE_CODE = (": ", "(")
-"""What stands before a code that is not at the beginning. Elsewhere a number is a value."""
+"""Texts before a code that is not at the beginning. Elsewhere a number is a value."""
 
 
 def _quoted(found: re.Match[str]) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import uuid
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID, uuid5
 
 import msgspec
@@ -98,7 +99,7 @@ def test_a_letter_that_is_opened_again_keeps_its_first_time() -> None:
     sidecar, key = FakeSidecar(), f"dead:{numbered(1)}"
     times = [AT + timedelta(hours=number) for number in range(3)]
     for at in times:
-        asyncio.run(DeadLetters(sidecar, lambda at=at: at).write("Lamp", body(1), "why", ""))  # type: ignore[misc]
+        asyncio.run(DeadLetters(sidecar, partial(at.astimezone, UTC)).write("Lamp", body(1), "why", ""))
         sidecar.put(key, msgspec.json.encode({**sidecar.read(key), "status": "replaying"}))
 
     letter = sidecar.read(key)
