@@ -13,12 +13,12 @@ from typing import Any
 import httpx
 import pytest
 
-from sidecart.launcher.dead_letters import DeadLetter, Filter, discard, find_dead_letters
+from sidecart.launcher.dead_letters import DeadLetter, Filter, find_dead_letters
 from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.topics import read_topics
 from sidecart.launcher.topology import sidecar_of
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper
-from tests.replay import replay
+from tests.replay import discard, replay
 
 pytestmark = pytest.mark.sidecars
 

@@ -136,9 +136,9 @@ def show(letter_id: str, as_json: bool, context: str | None) -> int:
 def replay_them(**options: Any) -> int:
     """Publish the events again on their original topics, and wait for the outcome of each.
 
-    The exit code is 1 if a replay failed, if an event has failed again, or if its service has not
-    processed it within 15 s. Ctrl-C stops; the dead letters that it did not reach stay open. The
-    audit trail names you.
+    The exit code is 1 if a replay failed, if an event has failed again, if its service has not
+    processed it within 15 s, or if another run was faster. Ctrl-C stops; the dead letters that it
+    did not reach stay open. The audit trail names you.
     """
     return _act("replay", replayable, **options)
 
@@ -148,7 +148,7 @@ def replay_them(**options: Any) -> int:
 def discard_them(**options: Any) -> int:
     """Remove dead letters from the list; `show` still prints them.
 
-    The exit code is 1 if one could not be discarded. The audit trail names you.
+    The exit code is 1 if one could not be discarded, or if another run was faster. The audit trail names you.
     """
     return _act("discard", lambda _: None, **options)
 

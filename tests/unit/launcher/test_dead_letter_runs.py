@@ -129,14 +129,14 @@ def test_a_stopped_run_says_what_is_left(state: FailingState) -> None:
     assert ("interrupted", COUNT - 10 + 1) == (newest_entries(state)[0].outcome, left(state))
 
 
-def test_a_letter_that_another_operator_has_settled_is_a_conflict(state: FailingState) -> None:
+def test_a_letter_that_another_run_has_settled_is_left_alone(state: FailingState) -> None:
     """The other replay is not repeated."""
     selection = select(state, group(state))
     perform(state, "replay", select(state, Filter(("a000",))), BOSS, ignore)
 
     found = perform(state, "replay", selection, BOSS, ignore)
 
-    assert ({"conflict": 1, "replayed": COUNT - 1}, COUNT) == (dict(found), len(state.published))
+    assert ({"another run": 1, "replayed": COUNT - 1}, COUNT) == (dict(found), len(state.published))
 
 
 def test_a_run_counts_what_its_service_tells(state: FailingState, monkeypatch: pytest.MonkeyPatch) -> None:
