@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from sidecart.cli import dead_letter_lines as lines
-from sidecart.cli.arguments import kubernetes_option
+from sidecart.cli.arguments import Text, Time, kubernetes_option
 from sidecart.cli.names import OneOf
 from sidecart.cli.running import state_of
 from sidecart.launcher.audit import of_command_line
@@ -28,18 +28,20 @@ PROGRESS_LETTERS = 100
 
 service_option = click.option("--service", type=OneOf("service", service_ids), help="select this service only")
 topic_option = click.option("--topic", type=OneOf("topic", read_topics), help="select this topic only")
-reason_option = click.option("--reason", metavar="TEXT", help="select reasons that contain this text, ignoring case")
+reason_option = click.option(
+    "--reason", type=Text(), metavar="TEXT", help="select reasons that contain this text, ignoring case"
+)
 since_option = click.option(
-    "--since", metavar="TIME", help="select this time or later: 2026-01-15 or 2026-01-15T09:30 (UTC)"
+    "--since", type=Time(), metavar="TIME", help="select this time or later: 2026-01-15 or 2026-01-15T09:30 (UTC)"
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="print all fields, one JSON object per line")
 FILTER = (
-    click.argument("ids", nargs=-1, metavar="[ID]...", help="an id, or the start of one"),
+    click.argument("ids", nargs=-1, type=Text(), metavar="[ID]...", help="an id, or the start of one"),
     service_option,
     topic_option,
     reason_option,
     since_option,
-    click.option("--group", metavar="GROUP", help="select this group of `dead-letters groups`"),
+    click.option("--group", type=Text(), metavar="GROUP", help="select this group of `dead-letters groups`"),
     click.option("--all", "select_all", is_flag=True, help="select all open dead letters"),
     click.option("--dry-run", is_flag=True, help="only list the selected dead letters"),
     kubernetes_option,
@@ -109,7 +111,7 @@ def groups(service: str | None, topic: str | None, as_json: bool, context: str |
 
 
 @command.command("show")
-@click.argument("letter_id", metavar="ID", help="an id, or the start of one")
+@click.argument("letter_id", type=Text(), metavar="ID", help="an id, or the start of one")
 @json_option
 @kubernetes_option
 def show(letter_id: str, as_json: bool, context: str | None) -> int:

@@ -84,13 +84,55 @@ def test_one_dead_letter_is_json_on_request(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize(
-    ("selection", "words"), [("9", "there is no dead letter 9"), ("", "2 dead letters begin with")]
+    ("selection", "words"), [("9", "there is no dead letter 9"), ("1", "3 dead letters begin with 1")]
 )
-def test_an_unknown_or_ambiguous_id_is_reported(selection: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_or_ambiguous_id_is_reported(
+    state: FakeState, selection: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """An unknown or ambiguous id is an error."""
+    state.put("user", "dead-index:1", {"ids": ["1-other"]})
+    state.put("user", "dead:1-other", state.load("user", f"dead:{FIRST}")[0])
+
     assert 1 == run("show", selection)
 
-    assert words in capsys.readouterr().err.replace("3 dead", "2 dead")
+    assert words in capsys.readouterr().err
+
+
+EMPTY = ["", " ", "\t"]
+NO_TIME = ["garbage", "2026", "2026-13-01", "2026-01-15 09:30", "2026-01-15T09:30+02:00", "20260115", "2026-W03-4"]
+
+
+@pytest.mark.parametrize("verb", ["replay", "discard", "list"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        *[(option, each) for option in ("--reason", "--since", "--service", "--topic") for each in EMPTY],
+        *[(option, "") for option in ("--group", "--kubernetes")],
+        *[("--since", each) for each in NO_TIME],
+        ("",),
+        (FIRST, ""),
+    ],
+)
+def test_an_empty_filter_selects_nothing(
+    state: FakeState, verb: str, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An unset variable of a script must not select all."""
+    before = dict(state.stored)
+
+    assert 2 == run(verb, *words)
+
+    assert (before, []) == (state.stored, state.published)
+    assert "" == capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("since", "count"), [("2026-01-01", 1), ("2026-01-01T00:00Z", 1), ("2026-01-01T00:00:00.001Z", 0)]
+)
+def test_a_time_selects_what_is_later(since: str, count: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """The zone is UTC, with and without its letter."""
+    assert 0 == run("list", "--since", since)
+
+    assert count == len(capsys.readouterr().out.splitlines()) - 1
 
 
 def test_a_dry_run_changes_nothing(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
