@@ -58,8 +58,8 @@ def audited(
 
     Yield the number of the entry, and the counts of the outcomes, which the block fills.
 
-    Raise LaunchError without entering the block if the entry cannot be written. An address in the
-    target is masked: the trail outlives an erasure.
+    Raise LaunchError without entering the block if the entry cannot be written. The target holds
+    no text of an operator, because the trail outlives an erasure; an address in it is masked.
     """
     trail, results = _trail(state), Counter[str]()
     masked = ADDRESS.sub(MASKED, target)

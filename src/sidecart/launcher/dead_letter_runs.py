@@ -8,7 +8,7 @@ learn.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
@@ -50,26 +50,39 @@ class Selection:
 
     filter: Filter
     ids: tuple[tuple[str, str], ...]
+    groups: frozenset[str] = frozenset()
+    """The groups of the dead letters, if the filter has a part of the reason."""
 
     @property
     def target(self) -> str:
-        """The selection, as the audit trail shows it."""
+        """The selection, as the audit trail shows it: without a text that the operator has typed."""
         chosen = self.filter
         if chosen.group:
             return f"group {chosen.group}"
-        parts = [f"{name} {getattr(chosen, name)}" for name in ("service", "topic", "reason", "since")]
-        words = [part for part in parts if not part.endswith(" None")]
+        named = {name: getattr(chosen, name) for name in ("service", "topic", "since")}
+        words = [f"{name} {value}" for name, value in named.items() if value is not None]
+        if chosen.reason is not None:
+            words.append(f"a reason of {_some(self.groups, 'group ')}")
         if chosen.ids:
-            found = sorted({id_ for _, id_ in self.ids})
-            more = f" and {len(found) - TARGET_IDS_MAX} more" if len(found) > TARGET_IDS_MAX else ""
-            words.insert(0, ", ".join(found[:TARGET_IDS_MAX]) + more)
+            words.insert(0, _some({id_ for _, id_ in self.ids}))
         return ", ".join(words) or "all"
 
 
 def select(state: State, chosen: Filter) -> Selection:
     """Return the dead letters that a filter selects now, at most SELECTED_MAX."""
     found = islice(find_dead_letters(state, chosen), SELECTED_MAX)
-    return Selection(chosen, tuple((each.service, each.id) for each in found))
+    ids, groups = list[tuple[str, str]](), set[str]()
+    for each in found:
+        ids.append((each.service, each.id))
+        if chosen.reason is not None:
+            groups.add(each.cause.id)
+    return Selection(chosen, tuple(ids), frozenset(groups))
+
+
+def _some(ids: Collection[str], prefix: str = "") -> str:
+    """Return the first ids, and the number of the others."""
+    more = f" and {len(ids) - TARGET_IDS_MAX} more" if len(ids) > TARGET_IDS_MAX else ""
+    return ", ".join(f"{prefix}{each}" for each in sorted(ids)[:TARGET_IDS_MAX]) + more
 
 
 def perform(
