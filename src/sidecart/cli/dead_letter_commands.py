@@ -15,6 +15,7 @@ from sidecart.cli import dead_letter_lines as lines
 from sidecart.cli.arguments import Text, Time, kubernetes_option
 from sidecart.cli.names import OneOf
 from sidecart.cli.running import state_of
+from sidecart.cli.signal_handlers import Stop
 from sidecart.launcher.audit import of_command_line
 from sidecart.launcher.dead_letter_groups import group_dead_letters, require_group
 from sidecart.launcher.dead_letter_runs import DONE, Selection, perform, select
@@ -139,8 +140,8 @@ def replay_them(**options: Any) -> int:
     """Publish the events again on their original topics, and wait for the outcome of each.
 
     The exit code is 1 if a replay failed, if an event has failed again, if its service has not
-    processed it within 15 s, or if another run was faster. Ctrl-C stops; the dead letters that it
-    did not reach stay open. The audit trail names you.
+    processed it within 15 s, or if another run was faster. Ctrl-C stops after the current dead
+    letter; those that it did not reach stay open. The audit trail names you.
     """
     return _act("replay", replayable, **options)
 
@@ -170,18 +171,19 @@ def _act(
         raise LaunchError(
             f"select the dead letters to {verb}: give ids, --service, --topic, --reason, --since or --group, or --all"
         )
+    stop = Stop()
     with state_of(context) as state:
         if chosen.group is not None:
             require_group(state, chosen.group)
         selection = select(state, chosen)
         for each in chosen.ids:
             only(_of(selection, each), each)
-        outcomes = _try(verb, state, selection, check) if dry_run else _perform(verb, state, selection)
+        outcomes = _try(verb, state, selection, check) if dry_run else _perform(verb, state, selection, stop)
     print(
         ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
         or f"{lines.number(0)}: nothing to {verb}"
     )
-    return 1 if set(outcomes) - {*DONE, f"would {verb}"} else 0
+    return stop.exit_code or (1 if set(outcomes) - {*DONE, f"would {verb}"} else 0)
 
 
 def _of(selection: Selection, prefix: str) -> list[DeadLetter]:
@@ -203,7 +205,7 @@ def _try(verb: str, state: State, selection: Selection, check: Callable[[DeadLet
     return outcomes
 
 
-def _perform(verb: str, state: State, selection: Selection) -> Counter[str]:
+def _perform(verb: str, state: State, selection: Selection, stop: Stop) -> Counter[str]:
     if not selection.ids:
         return Counter()
     done: Counter[str] = Counter()
@@ -215,7 +217,8 @@ def _perform(verb: str, state: State, selection: Selection) -> Counter[str]:
         elif done.total() % PROGRESS_LETTERS == 0:
             print(f"{done.total()} of {len(selection.ids)}", file=sys.stderr)
 
-    return perform(state, verb, selection, of_command_line(), report)
+    with stop:
+        return perform(state, verb, selection, of_command_line(), report, stop.is_requested)
 
 
 def _print(letter: DeadLetter, outcome: str, why: str) -> None:

@@ -1,8 +1,10 @@
 """`sidecart dead-letters` lists, shows, replays and discards the dead letters of all services."""
 
+import itertools
 import json
 import os
 import pwd
+import signal
 from typing import Any
 
 import pytest
@@ -294,6 +296,40 @@ def test_each_action_names_the_user_of_this_machine_in_the_audit_trail(
     assert "replay" in capsys.readouterr().out
     assert 0 == main(["audit-trail", "--limit", "1"])
     assert "older entries: ./sidecart audit-trail --before 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("verb", ["replay", "discard"])
+@pytest.mark.parametrize("place", range(8))
+def test_a_signal_stops_between_two_dead_letters(
+    state: FakeState, number: signal.Signals, verb: str, place: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whichever call it meets, the trail has the true counts, and the rest stays open."""
+    for each in (SECOND, THIRD):
+        state.put("user", f"dead:{each}", state.load("user", f"dead:{FIRST}")[0])
+    former = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    calls = itertools.count()
+    save = state.save
+
+    def interrupted(service: str, key: str, value: Any, etag: str | None) -> bool:
+        is_saved = save(service, key, value, etag)
+        if service != "gateway" and next(calls) == place:
+            signal.raise_signal(number)
+        return is_saved
+
+    state.save = interrupted  # type: ignore[method-assign]  # a store in which a signal comes
+    code = run(verb, "--all")
+
+    settled = [value for (_, key), (value, _) in state.stored.items() if key.startswith("dead:") and "status" in value]
+    done = {"replay": "replayed", "discard": "discarded"}[verb]
+    entry = state.load("gateway", "audit:0")[0]
+    assert [done] * min(place + 1, 4) == [each["status"] for each in settled]
+    left = 4 - len(settled)
+    assert {done: len(settled)} | ({"not reached": left} if left else {}) == entry["results"]
+    assert ("interrupted" if left else "completed") == entry["outcome"]
+    assert (128 + number if place < 4 else 0) == code
+    assert ("not reached" in capsys.readouterr().out) == bool(left)
+    assert former == [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 
 
 def test_an_unwritable_audit_trail_stops_the_action(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
