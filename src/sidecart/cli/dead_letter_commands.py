@@ -223,6 +223,6 @@ def _perform(verb: str, state: State, selection: Selection, stop: Stop) -> Count
 
 def _print(letter: DeadLetter, outcome: str, why: str) -> None:
     if why:
-        print(f"{lines.line(letter)}\n    {why}")
+        print(f"{lines.line(letter)}\n    {lines.escaped(why)}")
     else:
         print(f"{outcome:17}  {lines.line(letter)}")

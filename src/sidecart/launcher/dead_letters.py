@@ -117,7 +117,7 @@ class Filter:
             and (self.reason is None or self.reason.casefold() in letter.reason.casefold())
             and (self.since is None or letter.time >= self.since)
             and self.may_be(letter.id)
-            and self.group in (None, letter.cause.id)
+            and (self.group is None or self.group == letter.cause.id)
         )
 
 

@@ -6,12 +6,14 @@ import os
 import pwd
 import signal
 from typing import Any
+from unicodedata import category, name
 
 import pytest
 
 from sidecart.cli import dead_letter_commands as commands
 from sidecart.cli import running as module
 from sidecart.cli.__main__ import main
+from sidecart.cli.dead_letter_lines import escaped
 from sidecart.launcher.errors import LaunchError
 from tests.unit.launcher.test_dead_letters import FakeState
 
@@ -212,6 +214,37 @@ def test_an_event_cannot_control_the_terminal(state: FakeState, capsys: pytest.C
     output = capsys.readouterr().out
     assert not set("\x1b\x9b\r\x00") & set(output)
     assert "hello\n\\x1b[2J\\x9b\\r\\x00\n" in output
+
+
+INVISIBLE = [
+    each
+    for number in range(0x110000)
+    if category(each := chr(number)) in ("Cc", "Cf", "Cs", "Zl", "Zp") and each != "\n"
+]
+
+
+def test_no_character_is_hidden_or_reorders_a_line() -> None:
+    """The list of Unicode decides; some Arabic and Syriac marks in it have a width."""
+    seen = [each for each in INVISIBLE if escaped(each) == each]
+
+    assert {"Cf"} >= {category(each) for each in seen}
+    assert {"ARABIC", "SYRIAC"} == {name(each).split()[0] for each in seen}
+    assert "\\u202e\\u200b\\u2066" == escaped("\u202e\u200b\u2066")
+    assert "Zoë, 東京, שלום" == escaped("Zoë, 東京, שלום")
+
+
+def test_an_event_cannot_reorder_or_hide_text(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
+    """A reason, a topic and an event come from strangers."""
+    odd = "\u202e\u2066\u200b\ufeff"
+    event = '{"name": "\\u202e \\ud800"}'  # the output is indented, so it is decoded
+    state.put("user", f"dead:{THIRD}", {"topic": odd, "time": "", "reason": odd, "event": event})
+
+    for words in (["show", THIRD], ["list"], ["groups"], ["replay", THIRD], ["replay", THIRD, "--dry-run"]):
+        run(*words)
+    output = capsys.readouterr().out
+
+    assert "\\u202e \\ud800" in output
+    assert not set("\u202e\u2066\u200b\ufeff") & set(output)
 
 
 def test_groups_have_their_number_and_times(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
