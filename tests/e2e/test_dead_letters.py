@@ -8,22 +8,27 @@ import asyncio
 import json
 import time
 import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
-from sidecart.launcher.dead_letters import DeadLetter, Filter, discard, find_dead_letters
+from sidecart.launcher.audit import of_command_line
+from sidecart.launcher.dead_letter_runs import perform, select
+from sidecart.launcher.dead_letters import DeadLetter, Filter, find_dead_letters
 from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.topics import read_topics
 from sidecart.launcher.topology import sidecar_of
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper
-from tests.replay import replay
+from tests.replay import discard, replay
 
 pytestmark = pytest.mark.sidecars
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 MALFORMED = 20
+OPERATORS = 3
 ORDERS = 60
 
 
@@ -66,24 +71,15 @@ def test_a_replay_processes_the_event_once(shopper: Shopper) -> None:
     replays it is sent once.
     """
     user = shopper.register()
-    order_id, message_id = str(uuid.uuid4()), f"<{uuid.uuid4()}@test>"
-    mail = {
-        "message_id": message_id,
-        "order_id": order_id,
-        "user_id": user["user_id"],
-        "to": user["email"],
-        "subject": "Late news",
-        "text": f"about {order_id}",
-        "html": "<p>news</p>",
-    }
-    requested = event("EmailRequested", mail) | {"subject": order_id}
+    requested = mail_requested(user)
+    order_id, message_id = requested["subject"], requested["data"]["message_id"]
     shopper.tap.publish("EmailRequested", json.dumps(requested).encode())
     letter = wait_for_letter(shopper, requested["id"], "notification")
     state = state_of(shopper)
 
     again = replay(state, letter)  # nothing has changed
     reopened = wait_for_letter(shopper, requested["id"], "notification")
-    stored = {"order_id": order_id, "user_id": user["user_id"], "kind": "paid", "subject": "Late news", "sent_at": None}
+    stored = {"order_id": order_id, "user_id": user["user_id"], "kind": "paid", "subject": "News", "sent_at": None}
     write_state(shopper, "notification", f"notification:{order_id}", stored)
     interrupt(shopper, reopened)
     halfway = wait_for_letter(shopper, requested["id"], "notification")
@@ -183,3 +179,43 @@ def test_malformed_events_delay_no_order(shopper: Shopper, malformed: int, capsy
     assert {201} == {answer.status_code for answer in answers}
     for each in dead:
         wait_for_letter(shopper, each["id"], "order")
+
+
+def test_operators_at_the_same_time_replay_each_event_once(shopper: Shopper) -> None:
+    """Three runs select the same dead letters; each outcome is in one of them."""
+    user = shopper.register()
+    made = [mail_requested(user) for _ in range(MALFORMED)]
+    for each in made:
+        shopper.tap.publish("EmailRequested", json.dumps(each).encode())
+    for each in made:
+        wait_for_letter(shopper, each["id"], "notification")
+        stored = {"order_id": each["subject"], "user_id": user["user_id"], "kind": "paid", "subject": "News"}
+        write_state(shopper, "notification", f"notification:{each['subject']}", {**stored, "sent_at": None})
+    selection = select(state_of(shopper), Filter(tuple(each["id"] for each in made)))
+
+    def run() -> dict[str, int]:
+        return dict(perform(state_of(shopper), "replay", selection, of_command_line(), lambda *_: None))
+
+    with ThreadPoolExecutor(OPERATORS) as pool:
+        found = [each.result() for each in [pool.submit(run) for _ in range(OPERATORS)]]
+    shopper.wait_for_mails(user["email"], MALFORMED)
+    published = Counter(shopper.passed(each["subject"]).count("EmailRequested") for each in made)
+
+    assert {"replayed", "another run"} >= {outcome for each in found for outcome in each}, found
+    assert MALFORMED == sum(each.get("replayed", 0) for each in found)
+    assert {2: MALFORMED} == published  # the first time, and its replay
+
+
+def mail_requested(user: dict[str, Any]) -> dict[str, Any]:
+    """Return the request of a mail for an order that Notification does not know."""
+    order_id = str(uuid.uuid4())
+    mail = {
+        "message_id": f"<{uuid.uuid4()}@test>",
+        "order_id": order_id,
+        "user_id": user["user_id"],
+        "to": user["email"],
+        "subject": "News",
+        "text": f"about {order_id}",
+        "html": "<p>news</p>",
+    }
+    return event("EmailRequested", mail) | {"subject": order_id}

@@ -289,7 +289,7 @@ def test_an_event_of_another_source_is_one_letter(shopper: Shopper, app_id: str,
     if app_id in shopper.shop.options.replaced:  # another implementation has words of its own
         assert ["source", publisher] == [word for word in ("source", publisher) if word in letter["reason"]]
     else:
-        assert f"the source is not {publisher!r}, the publisher of {topic!r}: stranger" == letter["reason"]
+        assert f"the source is not {publisher!r}, the publisher of {topic!r}: 'stranger'" == letter["reason"]
     order_promptly(shopper)
     assert [] == [each for each in shopper.tap.seen if each.event.get("correlationid") == event["correlationid"]][1:]
 

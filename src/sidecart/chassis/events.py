@@ -106,11 +106,13 @@ def parse(topic: str, body: bytes, publisher: str, types: Set[str] | None = None
     except (ValueError, RecursionError) as error:  # includes msgspec's and Unicode errors
         raise PermanentError("not a CloudEvent", str(error)) from error
     if envelope.type != topic if types is None else envelope.type not in types:
-        raise PermanentError(f"unexpected event type on topic {topic!r}", envelope.type[:100])
+        raise PermanentError(f"unexpected event type on topic {topic!r}", repr(envelope.type[:100]))
     if envelope.source != publisher:
-        raise PermanentError(f"the source is not {publisher!r}, the publisher of {topic!r}", envelope.source[:100])
+        raise PermanentError(
+            f"the source is not {publisher!r}, the publisher of {topic!r}", repr(envelope.source[:100])
+        )
     if envelope.replyto and not is_requester(envelope.replyto):
-        raise PermanentError("the reply address is no gateway", envelope.replyto[:100])
+        raise PermanentError("the reply address is no gateway", repr(envelope.replyto[:100]))
     return envelope
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -41,6 +43,36 @@ class Replicas(click.ParamType[tuple[str, int]]):
         return service, int(number)
 
 
+class Text(click.ParamType[str]):
+    """A text with a visible character: an empty one, as of an unset variable, would select all."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text, or fail."""
+        if not value.strip():
+            self.fail("the value is empty", param, ctx)
+        return value
+
+
+class Time(click.ParamType[str]):
+    """The beginning of a time in UTC, from a day to fractions of a second."""
+
+    name = "time"
+    FORM = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?", re.ASCII)
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the time without a zone, or fail."""
+        found = value.removesuffix("Z")
+        try:
+            datetime.fromisoformat(found)
+        except ValueError:
+            found = ""
+        if not self.FORM.fullmatch(found):
+            self.fail(f"{value!r} is no time in UTC, such as 2026-01-15 or 2026-01-15T09:30", param, ctx)
+        return found
+
+
 broker_option = click.option(
     "--broker", type=click.Choice(BROKERS), envvar="BROKER", show_envvar=True, default=DEFAULT, help="the broker"
 )
@@ -50,6 +82,7 @@ store_option = click.option(
 kubernetes_option = click.option(
     "--kubernetes",
     "context",
+    type=Text(),
     metavar="CONTEXT",
     help="use the system on the cluster of this context of the kubeconfig; `current` is the current one",
 )

@@ -12,9 +12,10 @@ from typing import Any
 import click
 
 from sidecart.cli import dead_letter_lines as lines
-from sidecart.cli.arguments import kubernetes_option
+from sidecart.cli.arguments import Text, Time, kubernetes_option
 from sidecart.cli.names import OneOf
 from sidecart.cli.running import state_of
+from sidecart.cli.signal_handlers import Stop
 from sidecart.launcher.audit import of_command_line
 from sidecart.launcher.dead_letter_groups import group_dead_letters, require_group
 from sidecart.launcher.dead_letter_runs import DONE, Selection, perform, select
@@ -28,19 +29,24 @@ PROGRESS_LETTERS = 100
 
 service_option = click.option("--service", type=OneOf("service", service_ids), help="select this service only")
 topic_option = click.option("--topic", type=OneOf("topic", read_topics), help="select this topic only")
-reason_option = click.option("--reason", metavar="TEXT", help="select reasons that contain this text, ignoring case")
+reason_option = click.option(
+    "--reason", type=Text(), metavar="TEXT", help="select reasons that contain this text, ignoring case"
+)
 since_option = click.option(
-    "--since", metavar="TIME", help="select this time or later: 2026-01-15 or 2026-01-15T09:30 (UTC)"
+    "--since", type=Time(), metavar="TIME", help="select this time or later: 2026-01-15 or 2026-01-15T09:30 (UTC)"
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="print all fields, one JSON object per line")
 FILTER = (
-    click.argument("ids", nargs=-1, metavar="[ID]...", help="an id, or the start of one"),
+    click.argument("ids", nargs=-1, type=Text(), metavar="[ID]...", help="an id, or the start of one"),
     service_option,
     topic_option,
     reason_option,
     since_option,
     click.option(
-        "--group", metavar="GROUP", help="select this group of `dead-letters groups`: its id, or the start of it"
+        "--group",
+        type=Text(),
+        metavar="GROUP",
+        help="select this group of `dead-letters groups`: its id, or the start of it",
     ),
     click.option("--all", "select_all", is_flag=True, help="select all open dead letters"),
     click.option("--dry-run", is_flag=True, help="only list the selected dead letters"),
@@ -113,7 +119,7 @@ def groups(service: str | None, topic: str | None, as_json: bool, context: str |
 
 
 @command.command("show")
-@click.argument("letter_id", metavar="ID", help="an id, or the start of one")
+@click.argument("letter_id", type=Text(), metavar="ID", help="an id, or the start of one")
 @json_option
 @kubernetes_option
 def show(letter_id: str, as_json: bool, context: str | None) -> int:
@@ -140,9 +146,9 @@ def show(letter_id: str, as_json: bool, context: str | None) -> int:
 def replay_them(**options: Any) -> int:
     """Publish the events again on their original topics, and wait for the outcome of each.
 
-    The exit code is 1 if a replay failed, if an event has failed again, or if its service has not
-    processed it within 15 s. Ctrl-C stops; the dead letters that it did not reach stay open. The
-    audit trail names you.
+    The exit code is 1 if a replay failed, if an event has failed again, if its service has not
+    processed it within 15 s, or if another run was faster. Ctrl-C stops after the current dead
+    letter; those that it did not reach stay open. The audit trail names you.
     """
     return _act("replay", replayable, **options)
 
@@ -152,7 +158,7 @@ def replay_them(**options: Any) -> int:
 def discard_them(**options: Any) -> int:
     """Remove dead letters from the list; `show` still prints them.
 
-    The exit code is 1 if one could not be discarded. The audit trail names you.
+    The exit code is 1 if one could not be discarded, or if another run was faster. The audit trail names you.
     """
     return _act("discard", lambda _: None, **options)
 
@@ -172,18 +178,19 @@ def _act(
         raise LaunchError(
             f"select the dead letters to {verb}: give ids, --service, --topic, --reason, --since or --group, or --all"
         )
+    stop = Stop()
     with state_of(context) as state:
         if chosen.group is not None:
             chosen = replace(chosen, group=require_group(state, chosen.group))
         selection = select(state, chosen)
         for each in chosen.ids:
             only(_of(selection, each), each)
-        outcomes = _try(verb, state, selection, check) if dry_run else _perform(verb, state, selection)
+        outcomes = _try(verb, state, selection, check) if dry_run else _perform(verb, state, selection, stop)
     print(
         ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
         or f"{lines.number(0)}: nothing to {verb}"
     )
-    return 1 if set(outcomes) - {*DONE, f"would {verb}"} else 0
+    return stop.exit_code or (1 if set(outcomes) - {*DONE, f"would {verb}"} else 0)
 
 
 def _of(selection: Selection, prefix: str) -> list[DeadLetter]:
@@ -205,7 +212,7 @@ def _try(verb: str, state: State, selection: Selection, check: Callable[[DeadLet
     return outcomes
 
 
-def _perform(verb: str, state: State, selection: Selection) -> Counter[str]:
+def _perform(verb: str, state: State, selection: Selection, stop: Stop) -> Counter[str]:
     if not selection.ids:
         return Counter()
     done: Counter[str] = Counter()
@@ -217,11 +224,12 @@ def _perform(verb: str, state: State, selection: Selection) -> Counter[str]:
         elif done.total() % PROGRESS_LETTERS == 0:
             print(f"{done.total()} of {len(selection.ids)}", file=sys.stderr)
 
-    return perform(state, verb, selection, of_command_line(), report)
+    with stop:
+        return perform(state, verb, selection, of_command_line(), report, stop.is_requested)
 
 
 def _print(letter: DeadLetter, outcome: str, why: str) -> None:
     if why:
-        print(f"{lines.line(letter)}\n    {why}")
+        print(f"{lines.line(letter)}\n    {lines.escaped(why)}")
     else:
         print(f"{outcome:17}  {lines.line(letter)}")

@@ -14,8 +14,14 @@ EXAMPLE_CHARACTERS = 8
 """Of the id of a group's newest dead letter, which `show` takes."""
 GROUP_LINE = "{:10}  {:>7}  {:24}  {:24}  {:8}  {:12}  {:24}  {}"
 GROUP_HEADER = GROUP_LINE.format("group", "open", "first", "last", "newest", "service", "topic", "reason")
-# a terminal executes control characters, and any client of the system can send them
-CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+# a terminal executes control characters, and any client of the system can send them; characters
+# without a width hide text, those of a direction reorder it, and half a surrogate pair ends `print`
+CONTROL = re.compile(
+    r"[\x00-\x09\x0b-\x1f\x7f-\x9f"
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    r"\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff"
+    r"\U000110bd\U000110cd\U00013430-\U0001345f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 
 
 def as_json(letter: DeadLetter) -> str:
@@ -30,7 +36,7 @@ def line(letter: DeadLetter) -> str:
 
 
 def escaped(text: str) -> str:
-    """Escape the control characters in a text."""
+    """Escape the characters in a text that control a terminal, or that it does not show."""
     return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from sidecart.cli.arguments import PATH
+from sidecart.cli.arguments import PATH, Text
 from sidecart.cli.forwarding import forward
 from sidecart.cli.run import say, stopped_by_signals
 from sidecart.kubernetes import image, kubectl, names, requirements, start
@@ -26,6 +26,7 @@ REMOVE_SECONDS = 180
 
 context_option = click.option(
     "--context",
+    type=Text(),
     metavar="CONTEXT",
     show_default="the current one",
     help="the context of the kubeconfig",

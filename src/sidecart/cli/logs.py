@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from sidecart.cli.arguments import kubernetes_option
+from sidecart.cli.arguments import Text, kubernetes_option
 from sidecart.cli.names import completions
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import home
@@ -20,6 +20,7 @@ FOLLOW_SECONDS = 0.3
 @click.argument(
     "name",
     required=False,
+    type=Text(),
     shell_complete=lambda _context, _param, incomplete: completions(_names, incomplete),
     help="the process, such as gateway or gateway-sidecar (default: all); on a cluster also a pod",
 )

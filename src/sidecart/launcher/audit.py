@@ -51,18 +51,22 @@ def of_command_line() -> Operator:
 
 
 @contextmanager
-def audited(state: State, operator: Operator, action: str, target: str, count: int) -> Iterator[Counter[str]]:
-    """Append an entry before the block, and its outcome with the yielded counts after it.
+def audited(
+    state: State, operator: Operator, action: str, target: str, count: int
+) -> Iterator[tuple[int, Counter[str]]]:
+    """Append an entry before the block, and its outcome after it.
 
-    Raise LaunchError without entering the block if the entry cannot be written. An address in the
-    target is masked: the trail outlives an erasure.
+    Yield the number of the entry, and the counts of the outcomes, which the block fills.
+
+    Raise LaunchError without entering the block if the entry cannot be written. The target holds
+    no text of an operator, because the trail outlives an erasure; an address in it is masked.
     """
     trail, results = _trail(state), Counter[str]()
     masked = ADDRESS.sub(MASKED, target)
     entry = _written(trail.begin(operator.who, operator.via, action, masked, count), "nothing was done")
     outcome = INTERRUPTED
     try:
-        yield results
+        yield entry.number, results
         outcome = INTERRUPTED if results[NOT_REACHED] else COMPLETED
     except LaunchError:
         outcome = FAILED

@@ -19,13 +19,16 @@ ID_CHARACTERS = 10
 REPLY_CODE = re.compile(r"[45]\d\d")
 STATUS_CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?![\w.])")
 AFTER_REPLY_CODE = re.compile(rf"[:,)]|$| {STATUS_CODE.pattern}")
+REPLY_BEFORE = re.compile(r"\([45]\d\d, \Z")
+"""The reply code before the text of a reply. Any other text in quotation marks is a value."""
 BEFORE_CODE = (": ", "(")
 """Texts before a code that is not at the beginning. Elsewhere a number is a value."""
 
 
 def _quoted(found: re.Match[str]) -> str:
-    """Return the placeholder of a quoted text, after the code with which it begins."""
-    code = STATUS_CODE.match(found[2])
+    """Return the placeholder of a quoted text, after the code with which a reply begins."""
+    is_reply = REPLY_BEFORE.search(found.string, max(0, found.start() - 6), found.start())
+    code = STATUS_CODE.match(found[2]) if is_reply else None
     return "<text>" if code is None else f"{code[0]} <text>"
 
 
@@ -42,8 +45,9 @@ def _number(found: re.Match[str]) -> str:
 
 
 PLACEHOLDERS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
-    # a quoted text may contain each of the others; an apostrophe within a word quotes nothing
-    (re.compile(r"""(?<!\w)(["'])((?:(?!\1).)*)\1(?!\w)""", re.DOTALL), _quoted),
+    # a quoted text may contain each of the others, and escaped quotation marks; an apostrophe within
+    # a word quotes nothing
+    (re.compile(r"""(?<!\w)(["'])((?:\\.|(?!\1(?!\w))[^\\])*+)\1(?!\w)""", re.DOTALL), _quoted),
     (re.compile(r"[\w.!#$%&*+/=?^{|}~-]{1,64}@[\w.-]+"), "<address>"),
     (re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE), "<id>"),
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)?"), "<time>"),

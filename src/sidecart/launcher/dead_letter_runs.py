@@ -8,19 +8,19 @@ learn.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
 
 from sidecart.launcher.audit import NOT_REACHED, Operator, audited
+from sidecart.launcher.claims import CONFLICT, Run, discard
 from sidecart.launcher.dead_letters import (
     LOADED_MAX,
     DeadLetter,
     Filter,
     Outcome,
     State,
-    discard,
     find_dead_letters,
     load_dead_letters,
 )
@@ -31,7 +31,10 @@ SELECTED_MAX = 100_000
 """Dead letters of one run: their ids take 20 MB. Repeat the run for the rest."""
 TARGET_IDS_MAX = 5
 
-ACTIONS: dict[str, Callable[[State, DeadLetter], Outcome]] = {"replay": publish_again, "discard": discard}
+ACTIONS: dict[str, Callable[[State, Run, DeadLetter], Outcome]] = {
+    "replay": publish_again,
+    "discard": lambda _state, run, letter: discard(run, letter),
+}
 DONE = ("replayed", "discarded")
 """The outcomes after which a dead letter needs nothing more."""
 UNKNOWN = "not known yet"
@@ -47,26 +50,39 @@ class Selection:
 
     filter: Filter
     ids: tuple[tuple[str, str], ...]
+    groups: frozenset[str] = frozenset()
+    """The groups of the dead letters, if the filter has a part of the reason."""
 
     @property
     def target(self) -> str:
-        """The selection, as the audit trail shows it."""
+        """The selection, as the audit trail shows it: without a text that the operator has typed."""
         chosen = self.filter
         if chosen.group:
             return f"group {chosen.group}"
-        parts = [f"{name} {getattr(chosen, name)}" for name in ("service", "topic", "reason", "since")]
-        words = [part for part in parts if not part.endswith(" None")]
+        named = {name: getattr(chosen, name) for name in ("service", "topic", "since")}
+        words = [f"{name} {value}" for name, value in named.items() if value is not None]
+        if chosen.reason is not None:
+            words.append(f"a reason of {_some(self.groups, 'group ')}")
         if chosen.ids:
-            found = sorted({id_ for _, id_ in self.ids})
-            more = f" and {len(found) - TARGET_IDS_MAX} more" if len(found) > TARGET_IDS_MAX else ""
-            words.insert(0, ", ".join(found[:TARGET_IDS_MAX]) + more)
+            words.insert(0, _some({id_ for _, id_ in self.ids}))
         return ", ".join(words) or "all"
 
 
 def select(state: State, chosen: Filter) -> Selection:
     """Return the dead letters that a filter selects now, at most SELECTED_MAX."""
     found = islice(find_dead_letters(state, chosen), SELECTED_MAX)
-    return Selection(chosen, tuple((each.service, each.id) for each in found))
+    ids, groups = list[tuple[str, str]](), set[str]()
+    for each in found:
+        ids.append((each.service, each.id))
+        if chosen.reason is not None:
+            groups.add(each.cause.id)
+    return Selection(chosen, tuple(ids), frozenset(groups))
+
+
+def _some(ids: Collection[str], prefix: str = "") -> str:
+    """Return the first ids, and the number of the others."""
+    more = f" and {len(ids) - TARGET_IDS_MAX} more" if len(ids) > TARGET_IDS_MAX else ""
+    return ", ".join(f"{prefix}{each}" for each in sorted(ids)[:TARGET_IDS_MAX]) + more
 
 
 def perform(
@@ -79,15 +95,16 @@ def perform(
 ) -> Counter[str]:
     """Replay or discard the selected dead letters, and count them by outcome.
 
-    `is_stopped` is asked before each one. One that no longer matches, because another operator was
-    faster, has the outcome `conflict`. A replay waits until the service has told the outcome, some
-    seconds at most. Raise LaunchError before anything happens if the audit trail cannot be written.
+    `is_stopped` is asked before each one. One that another run settles or replays has the outcome
+    `another run`, and one that does not match any more, `conflict`. A replay waits until the
+    service has told the outcome, some seconds at most. Raise LaunchError before anything happens if
+    the audit trail cannot be written.
     """
-    with audited(state, operator, action, selection.target, len(selection.ids)) as results:
-        run = _Run(state, action, results, report, is_stopped)
+    with audited(state, operator, action, selection.target, len(selection.ids)) as (number, results):
+        acting = _Acting(state, action, Run(state, number), results, report, is_stopped)
         for letters, missing in _batches(state, selection):
-            results.update({"conflict": missing} if missing else {})
-            run.act(letters)
+            results.update({CONFLICT: missing} if missing else {})
+            acting.act(letters)
             if is_stopped():
                 break
         left = len(selection.ids) - results.total()
@@ -95,18 +112,25 @@ def perform(
     return +results
 
 
-class _Run:
+class _Acting:
     """Acts on one batch after the other, and counts the outcomes."""
 
     def __init__(
-        self, state: State, action: str, results: Counter[str], report: Report, is_stopped: Callable[[], bool]
+        self,
+        state: State,
+        action: str,
+        run: Run,
+        results: Counter[str],
+        report: Report,
+        is_stopped: Callable[[], bool],
     ) -> None:
         self._state = state
         self._action = action
+        self._run = run
         self._results = results
         self._report = report
         self._is_stopped = is_stopped
-        self._outcomes = Outcomes(state, is_stopped)
+        self._outcomes = Outcomes(state, run, is_stopped)
 
     def act(self, letters: Sequence[DeadLetter]) -> None:
         """Act on dead letters of one service until the run is stopped, and learn the outcomes."""
@@ -115,7 +139,7 @@ class _Run:
             for letter in letters:
                 if self._is_stopped():
                     break
-                outcome, why = _attempt(self._state, self._action, letter)
+                outcome, why = self._attempt(letter)
                 if outcome == PUBLISHED:
                     published[letter.id] = letter
                     self._results[UNKNOWN] += 1
@@ -130,6 +154,14 @@ class _Run:
         for letter in published.values():
             self._report(letter, UNKNOWN, "")
 
+    def _attempt(self, letter: DeadLetter) -> tuple[str, str]:
+        if not letter.is_open:
+            return self._run.lost({"status": letter.status}), ""
+        try:
+            return ACTIONS[self._action](self._state, self._run, letter), ""
+        except LaunchError as error:
+            return "failed", str(error)
+
     def _learn(self, letter: DeadLetter, outcome: str) -> None:
         self._results[UNKNOWN] -= 1
         self._results[outcome] += 1
@@ -143,16 +175,12 @@ class _Run:
                 self._learn(letter, outcome)
 
 
-def _attempt(state: State, action: str, letter: DeadLetter) -> tuple[str, str]:
-    try:
-        return ACTIONS[action](state, letter), ""
-    except LaunchError as error:
-        return "failed", str(error)
-
-
 def _batches(state: State, selection: Selection) -> Iterator[tuple[Sequence[DeadLetter], int]]:
-    """Read the selected dead letters again, some at once, and count those that are gone."""
-    chosen = replace(selection.filter, ids=())
+    """Read the selected dead letters again, some at once, and count those that do not match now.
+
+    The settled ones are among them: another run has been faster.
+    """
+    chosen = replace(selection.filter, ids=(), settled=True)
     for service, pairs in groupby(selection.ids, key=lambda each: each[0]):
         ids = [id_ for _, id_ in pairs]
         for start in range(0, len(ids), LOADED_MAX):

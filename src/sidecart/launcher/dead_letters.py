@@ -1,4 +1,4 @@
-"""Read and discard the dead letters of all services.
+"""Read the dead letters of all services.
 
 `State` abstracts the access to the services' state. A dead letter has a status; replays.py says
 which ones a replay sets.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 from sidecart.launcher.causes import Cause, cause_of
@@ -21,7 +20,7 @@ ERASED = "erased"
 LOADED_MAX = 20
 """Dead letters in one read: each may have 1 MiB."""
 
-Outcome = Literal["published", "replayed", "failed again", "discarded", "conflict"]
+Outcome = Literal["published", "replayed", "failed again", "discarded", "another run", "conflict"]
 
 
 class State(Protocol):
@@ -118,7 +117,7 @@ class Filter:
             and (self.reason is None or self.reason.casefold() in letter.reason.casefold())
             and (self.since is None or letter.time >= self.since)
             and self.may_be(letter.id)
-            and self.group in (None, letter.cause.id)
+            and (self.group is None or self.group == letter.cause.id)
         )
 
 
@@ -150,21 +149,6 @@ def _letter(letter_id: str, service: str, record: Mapping[str, str]) -> DeadLett
     return DeadLetter(
         letter_id, service, **{name: record.get(name, "") for name in names}, status=record.get("status", "open")
     )
-
-
-def discard(state: State, letter: DeadLetter) -> Outcome:
-    """Mark the dead letter as needing no replay."""
-    return "discarded" if set_status(state, letter, "discarded") else "conflict"
-
-
-def set_status(state: State, letter: DeadLetter, status: str) -> bool:
-    """Write a new status; return False if the dead letter has changed since it was read."""
-    record, etag = state.load(letter.service, letter.key)
-    if record is None or (record.get("status", "open"), record.get("time", "")) != (letter.status, letter.time):
-        return False
-    marked = {**record, "status": status, "status_time": datetime.now(UTC).isoformat(timespec="seconds")}
-    # No time to live: a store may keep that of a reopened dead letter, and then delete an open one.
-    return state.save(letter.service, letter.key, marked, etag)
 
 
 def only(found: Sequence[DeadLetter], selection: str) -> Sequence[DeadLetter]:

@@ -15,7 +15,8 @@ from typing import Any
 
 from sidecart.chassis.dead_letters import REPLAY, REPLAYED, REPLAYING
 from sidecart.chassis.telemetry.traceparent import version_00
-from sidecart.launcher.dead_letters import DeadLetter, Outcome, State, set_status
+from sidecart.launcher.claims import RUN, Run
+from sidecart.launcher.dead_letters import DeadLetter, Outcome, State
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.topic_scopes import publisher_of
 from sidecart.launcher.topics import TOPIC_LIST
@@ -71,15 +72,15 @@ def _trace_of(event: Mapping[str, Any], letter: DeadLetter) -> dict[str, str]:
     return {}
 
 
-def publish_again(state: State, letter: DeadLetter) -> Outcome:
+def publish_again(state: State, run: Run, letter: DeadLetter) -> Outcome:
     """Publish the event again on its own topic.
 
-    A consumer that has processed the event handles it as any repetition. Return `published` or
-    `conflict`; raise LaunchError if the event cannot be published.
+    A consumer that has processed the event handles it as any repetition. Return `published`, or
+    why the run may not act; raise LaunchError if the event cannot be published.
     """
     event, publisher = json.dumps(replayable(letter)).encode(), _publisher_of(letter)
-    if not set_status(state, letter, REPLAYING):
-        return "conflict"
+    if lost := run.mark(letter, REPLAYING):
+        return lost
     state.publish(publisher, letter.topic, event, letter.traceparent)
     return PUBLISHED
 
@@ -87,8 +88,9 @@ def publish_again(state: State, letter: DeadLetter) -> Outcome:
 class Outcomes:
     """Waits for the outcomes of published events, and for less time while a service is silent."""
 
-    def __init__(self, state: State, is_stopped: Callable[[], bool]) -> None:
+    def __init__(self, state: State, run: Run, is_stopped: Callable[[], bool]) -> None:
         self._state = state
+        self._run = run
         self._is_stopped = is_stopped
         self._silent: set[str] = set()
 
@@ -119,13 +121,14 @@ class Outcomes:
     def now(self, service: str, letters: Sequence[DeadLetter]) -> list[tuple[DeadLetter, Outcome]]:
         """Return the dead letters whose outcome is known now."""
         records = self._state.load_many(service, [each.key for each in letters])
-        found = [(letter, _outcome(record)) for letter, record in zip(letters, records, strict=True)]
+        found = [(letter, self._outcome(record)) for letter, record in zip(letters, records, strict=True)]
         return [(letter, outcome) for letter, outcome in found if outcome != PUBLISHED]
 
-
-def _outcome(record: Mapping[str, str] | None) -> Outcome:
-    status = None if record is None else record.get("status", "open")
-    return OUTCOMES.get(status, "conflict")
+    def _outcome(self, record: Mapping[str, str] | None) -> Outcome:
+        """Return the outcome; it is another run's if that one has taken the dead letter since."""
+        status = None if record is None else record.get("status", "open")
+        is_own = record is not None and (status == "open" or record.get(RUN, self._run.name) == self._run.name)
+        return OUTCOMES.get(status, self._run.lost(record)) if is_own else self._run.lost(record)
 
 
 OUTCOMES: dict[str | None, Outcome] = {REPLAYING: PUBLISHED, REPLAYED: "replayed", "open": FAILED_AGAIN}

@@ -1,15 +1,19 @@
 """`sidecart dead-letters` lists, shows, replays and discards the dead letters of all services."""
 
+import itertools
 import json
 import os
 import pwd
+import signal
 from typing import Any
+from unicodedata import category, name
 
 import pytest
 
 from sidecart.cli import dead_letter_commands as commands
 from sidecart.cli import running as module
 from sidecart.cli.__main__ import main
+from sidecart.cli.dead_letter_lines import escaped
 from sidecart.launcher.errors import LaunchError
 from tests.unit.launcher.test_dead_letters import FakeState
 
@@ -84,13 +88,55 @@ def test_one_dead_letter_is_json_on_request(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize(
-    ("selection", "words"), [("9", "there is no dead letter 9"), ("", "2 dead letters begin with")]
+    ("selection", "words"), [("9", "there is no dead letter 9"), ("1", "3 dead letters begin with 1")]
 )
-def test_an_unknown_or_ambiguous_id_is_reported(selection: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_or_ambiguous_id_is_reported(
+    state: FakeState, selection: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """An unknown or ambiguous id is an error."""
+    state.put("user", "dead-index:1", {"ids": ["1-other"]})
+    state.put("user", "dead:1-other", state.load("user", f"dead:{FIRST}")[0])
+
     assert 1 == run("show", selection)
 
-    assert words in capsys.readouterr().err.replace("3 dead", "2 dead")
+    assert words in capsys.readouterr().err
+
+
+EMPTY = ["", " ", "\t"]
+NO_TIME = ["garbage", "2026", "2026-13-01", "2026-01-15 09:30", "2026-01-15T09:30+02:00", "20260115", "2026-W03-4"]
+
+
+@pytest.mark.parametrize("verb", ["replay", "discard", "list"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        *[(option, each) for option in ("--reason", "--since", "--service", "--topic") for each in EMPTY],
+        *[(option, "") for option in ("--group", "--kubernetes")],
+        *[("--since", each) for each in NO_TIME],
+        ("",),
+        (FIRST, ""),
+    ],
+)
+def test_an_empty_filter_selects_nothing(
+    state: FakeState, verb: str, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An unset variable of a script must not select all."""
+    before = dict(state.stored)
+
+    assert 2 == run(verb, *words)
+
+    assert (before, []) == (state.stored, state.published)
+    assert "" == capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("since", "count"), [("2026-01-01", 1), ("2026-01-01T00:00Z", 1), ("2026-01-01T00:00:00.001Z", 0)]
+)
+def test_a_time_selects_what_is_later(since: str, count: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """The zone is UTC, with and without its letter."""
+    assert 0 == run("list", "--since", since)
+
+    assert count == len(capsys.readouterr().out.splitlines()) - 1
 
 
 def test_a_dry_run_changes_nothing(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,6 +214,37 @@ def test_an_event_cannot_control_the_terminal(state: FakeState, capsys: pytest.C
     output = capsys.readouterr().out
     assert not set("\x1b\x9b\r\x00") & set(output)
     assert "hello\n\\x1b[2J\\x9b\\r\\x00\n" in output
+
+
+INVISIBLE = [
+    each
+    for number in range(0x110000)
+    if category(each := chr(number)) in ("Cc", "Cf", "Cs", "Zl", "Zp") and each != "\n"
+]
+
+
+def test_no_character_is_hidden_or_reorders_a_line() -> None:
+    """The list of Unicode decides; some Arabic and Syriac marks in it have a width."""
+    seen = [each for each in INVISIBLE if escaped(each) == each]
+
+    assert {"Cf"} >= {category(each) for each in seen}
+    assert {"ARABIC", "SYRIAC"} == {name(each).split()[0] for each in seen}
+    assert "\\u202e\\u200b\\u2066" == escaped("\u202e\u200b\u2066")
+    assert "Zoë, 東京, שלום" == escaped("Zoë, 東京, שלום")
+
+
+def test_an_event_cannot_reorder_or_hide_text(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
+    """A reason, a topic and an event come from strangers."""
+    odd = "\u202e\u2066\u200b\ufeff"
+    event = '{"name": "\\u202e \\ud800"}'  # the output is indented, so it is decoded
+    state.put("user", f"dead:{THIRD}", {"topic": odd, "time": "", "reason": odd, "event": event})
+
+    for words in (["show", THIRD], ["list"], ["groups"], ["replay", THIRD], ["replay", THIRD, "--dry-run"]):
+        run(*words)
+    output = capsys.readouterr().out
+
+    assert "\\u202e \\ud800" in output
+    assert not set("\u202e\u2066\u200b\ufeff") & set(output)
 
 
 def test_groups_have_their_number_and_times(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
@@ -273,6 +350,40 @@ def test_an_empty_audit_trail_says_so(capsys: pytest.CaptureFixture[str]) -> Non
     assert "no entries\n" == capsys.readouterr().out
     assert 0 == main(["audit-trail", "--json"])
     assert "" == capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("verb", ["replay", "discard"])
+@pytest.mark.parametrize("place", range(8))
+def test_a_signal_stops_between_two_dead_letters(
+    state: FakeState, number: signal.Signals, verb: str, place: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whichever call it meets, the trail has the true counts, and the rest stays open."""
+    for each in (SECOND, THIRD):
+        state.put("user", f"dead:{each}", state.load("user", f"dead:{FIRST}")[0])
+    former = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    calls = itertools.count()
+    save = state.save
+
+    def interrupted(service: str, key: str, value: Any, etag: str | None) -> bool:
+        is_saved = save(service, key, value, etag)
+        if service != "gateway" and next(calls) == place:
+            signal.raise_signal(number)
+        return is_saved
+
+    state.save = interrupted  # type: ignore[method-assign]  # a store in which a signal comes
+    code = run(verb, "--all")
+
+    settled = [value for (_, key), (value, _) in state.stored.items() if key.startswith("dead:") and "status" in value]
+    done = {"replay": "replayed", "discard": "discarded"}[verb]
+    entry = state.load("gateway", "audit:0")[0]
+    assert [done] * min(place + 1, 4) == [each["status"] for each in settled]
+    left = 4 - len(settled)
+    assert {done: len(settled)} | ({"not reached": left} if left else {}) == entry["results"]
+    assert ("interrupted" if left else "completed") == entry["outcome"]
+    assert (128 + number if place < 4 else 0) == code
+    assert ("not reached" in capsys.readouterr().out) == bool(left)
+    assert former == [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 
 
 def test_an_unwritable_audit_trail_stops_the_action(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:

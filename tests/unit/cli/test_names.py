@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,13 @@ CHOSEN = {
     "demo --store NONSENSE": "postgres",
     "statsu": "status",
     "completion NONSENSE": "bash",
+    "dead-letters show ''": "the value is empty",
+    "logs ''": "the value is empty",
+    "logs --kubernetes ''": "the value is empty",
+    "status --kubernetes ''": "the value is empty",
+    "audit-trail --kubernetes ''": "the value is empty",
+    "audit-trail --before ''": "is not a valid integer",
+    "kubernetes down --context ''": "the value is empty",
 }
 """Maps a command line to a valid name in the error message; the exit code is 2."""
 FOUND = {
@@ -36,7 +44,7 @@ FOUND = {
 @pytest.mark.parametrize("line", CHOSEN)
 def test_the_parser_refuses_an_unknown_name(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The exit code is 2, and the message lists the valid names."""
-    assert 2 == main(line.split())
+    assert 2 == main(shlex.split(line))
     assert CHOSEN[line] in capsys.readouterr().err.rpartition("Error:")[2]
 
 
@@ -48,7 +56,7 @@ def test_a_command_refuses_an_unknown_name(
     (tmp_path / "order.log").touch()
     monkeypatch.setattr(logs, "log_folder", lambda: tmp_path)
 
-    assert 1 == main(line.split())
+    assert 1 == main(shlex.split(line))
     assert FOUND[line] in capsys.readouterr().err
 
 

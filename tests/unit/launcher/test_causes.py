@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 
+import msgspec
 import pytest
 
+from sidecart.chassis.errors import PermanentError
+from sidecart.chassis.events import parse
 from sidecart.launcher.causes import REASON_CHARACTERS_MAX, cause_of, normalized
 
 FIRST, SECOND = "019bc0fd-89c0-78c9-9e0d-a0c3d985694a", "A5587059-1482-54C8-80FD-84165C5773C0"
@@ -28,6 +31,13 @@ FIRST, SECOND = "019bc0fd-89c0-78c9-9e0d-a0c3d985694a", "A5587059-1482-54C8-80FD
             "refused: 554: (554, '4.4.4.4 is listed')",
             "refused: 554: (554, <text>)",
         ),
+        (
+            "the reply address is no gateway: 'kk0'",
+            r"""the reply address is no gateway: 'it\'s "5"\\'""",
+            "the reply address is no gateway: <text>",
+        ),
+        ("no gateway: '5.1.1 a'", "no gateway: '5.1.2'", "no gateway: <text>"),
+        ("Invalid enum value 'kk'0 9'", "Invalid enum value 'a'b'", "Invalid enum value <text>"),
         ("the store refuses a write: 500", "the store refuses a write: 500", "the store refuses a write: 500"),
         ("malformed: 450 bytes of 2.1.3", "malformed: 550 bytes of 2.1.4", "malformed: <n> bytes of <n>"),
         ("order 404, 404 and 5.5.55.5", "order 501, 502 and 5.5.55.6", "order <n>, <n> and <n>"),
@@ -61,6 +71,37 @@ def test_words_and_fields_make_a_difference(one: str, other: str) -> None:
     assert cause_of("order", "OrderPaid", one).id != cause_of("order", "OrderPaid", other).id
 
 
+ODD = [
+    "kk{0}",
+    "550",
+    "{0} {0}",
+    "5.1.{0} x",
+    "it's {0}",
+    'a "{0}"',
+    "' \" {0}",
+    "\\' {0}",
+    "{0}\\",
+    "a: 450: {0}",
+    "\n{0}'",
+]
+
+
+@pytest.mark.parametrize("attribute", ["type", "source", "replyto"])
+def test_a_value_of_an_event_makes_no_group(attribute: str) -> None:
+    """Any client can choose it, so one mistake would fill all groups."""
+    good = {"specversion": "1.0", "id": FIRST, "type": "Lamp", "source": "lamps", "correlationid": FIRST, "data": {}}
+    reasons = []
+    for value in [text.format(number) for text in ODD for number in range(60)]:
+        with pytest.raises(PermanentError) as raised:
+            parse("Lamp", msgspec.json.encode(good | {attribute: value}), "lamps")
+        reasons.append(raised.value.reason)
+
+    assert "not a CloudEvent" not in reasons[0]
+    assert [reasons[0].rpartition(": ")[0].replace("'lamps'", "<text>").replace("'Lamp'", "<text>") + ": <text>"] == [
+        *{normalized(each) for each in reasons}
+    ]
+
+
 def test_the_service_and_the_topic_belong_to_the_cause() -> None:
     """The same reason may have another cause elsewhere."""
     ids = {
@@ -80,6 +121,9 @@ def test_an_id_is_stable() -> None:
         "'" * 1_000,
         '"' * 999,
         "' \" " * 250,
+        "'\\" * 500,
+        "\\" * 999 + "'",
+        "'a" * 500,
         "a." * 500,
         "1" * 1_000,
         "a" * 1_000 + "@",

@@ -129,14 +129,14 @@ def test_a_stopped_run_says_what_is_left(state: FailingState) -> None:
     assert ("interrupted", COUNT - 10 + 1) == (newest_entries(state)[0].outcome, left(state))
 
 
-def test_a_letter_that_another_operator_has_settled_is_a_conflict(state: FailingState) -> None:
+def test_a_letter_that_another_run_has_settled_is_left_alone(state: FailingState) -> None:
     """The other replay is not repeated."""
     selection = select(state, group(state))
     perform(state, "replay", select(state, Filter(("a000",))), BOSS, ignore)
 
     found = perform(state, "replay", selection, BOSS, ignore)
 
-    assert ({"conflict": 1, "replayed": COUNT - 1}, COUNT) == (dict(found), len(state.published))
+    assert ({"another run": 1, "replayed": COUNT - 1}, COUNT) == (dict(found), len(state.published))
 
 
 def test_a_run_counts_what_its_service_tells(state: FailingState, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,14 +196,47 @@ def test_a_failure_stops_no_other_letter(state: FailingState) -> None:
         (Filter(), "all"),
         (Filter(service="order", topic="OrderPaid"), "service order, topic OrderPaid"),
         (Filter(("a00",)), "a000, a001, a002, a003, a004 and 5 more"),
-        (Filter(reason="Ann@Example.com"), "reason ***"),
+        (Filter(since="2026-01-15"), "since 2026-01-15"),
     ],
 )
-def test_the_trail_names_the_selection_without_an_address(state: FailingState, chosen: Filter, target: str) -> None:
-    """An address in a filter would outlive its erasure."""
+def test_the_trail_names_the_selection(state: FailingState, chosen: Filter, target: str) -> None:
+    """The first ids are enough."""
     perform(state, "discard", select(state, chosen), BOSS, ignore)
 
     assert target == newest_entries(state)[0].target
+
+
+PERSONS = ["Zoe Personname", "zoe.local", '"zoe b"@example.com', "zoe\uff20example.com", "zoe&#64;example.com"]
+
+
+@pytest.mark.parametrize("person", [*PERSONS, "Ann@Example.com"])
+@pytest.mark.parametrize("more", [{}, {"service": "order", "ids": ("p",)}])
+def test_no_text_of_an_operator_is_in_the_trail(state: FailingState, person: str, more: dict[str, Any]) -> None:
+    """It would outlive the erasure of the person; the groups say what was selected."""
+    event = json.dumps({"id": "1", "type": "OrderPaid"})
+    state.put("order", "dead-index:1", {"ids": ["person"]})
+    state.put("order", "dead:person", {"topic": "OrderPaid", "reason": f"no user {person}", "event": event})
+    selection = select(state, Filter(reason=person.upper(), **more))
+    [letter] = find_dead_letters(state, Filter(("person",)))
+
+    perform(state, "discard", selection, BOSS, ignore)
+
+    [entry] = newest_entries(state)
+    assert entry.target.endswith(f"a reason of group {letter.cause.id}")
+    assert (1, {"discarded": 1}) == (entry.count, entry.results)
+    assert [] == [value for (_, key), (value, _) in state.stored.items() if "audit" in key and person in str(value)]
+
+
+def test_the_groups_of_a_reason_are_cut(state: FailingState) -> None:
+    """An entry has a limit."""
+    state.put("order", "dead-index:1", {"ids": [f"c{each}" for each in "uvwxyz"]})
+    for each in "uvwxyz":
+        state.put("order", f"dead:c{each}", {"topic": "OrderPaid", "reason": f"cause {each}", "event": ""})
+
+    perform(state, "discard", select(state, Filter(reason="cause")), BOSS, ignore)
+
+    assert newest_entries(state)[0].target.endswith(" and 1 more")
+    assert 5 == newest_entries(state)[0].target.count("group ")
 
 
 def stop_after(state: FakeState, count: int, then: Callable[[], None]) -> None:

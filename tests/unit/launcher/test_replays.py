@@ -7,6 +7,7 @@ import time
 import pytest
 
 from sidecart.launcher import replays
+from sidecart.launcher.claims import Run
 from sidecart.launcher.replays import Outcomes, publish_again
 from tests.replay import replay
 from tests.unit.launcher.test_dead_letters import FakeState, one, two_services
@@ -54,8 +55,9 @@ def test_a_silent_service_is_awaited_for_less_time(state: FakeState, monkeypatch
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
     state.settles = False
-    outcomes, letter = Outcomes(state, lambda: False), one(state)
-    publish_again(state, letter)
+    run, letter = Run(state, 0), one(state)
+    outcomes = Outcomes(state, run, lambda: False)
+    publish_again(state, run, letter)
 
     def waited() -> float:
         started = clock[0]
@@ -74,8 +76,8 @@ def test_a_silent_service_is_awaited_for_less_time(state: FakeState, monkeypatch
     ]
 
 
-def test_a_dead_letter_that_another_operator_discarded_meanwhile_is_a_conflict(state: FakeState) -> None:
-    """The replay does not claim it."""
+def test_a_dead_letter_that_another_run_discarded_meanwhile_is_not_claimed(state: FakeState) -> None:
+    """Its outcome is that of the other run."""
     state.on_publish = lambda: state.put("user", "dead:a1", {**state.load("user", "dead:a1")[0], "status": "discarded"})
 
-    assert "conflict" == replay(state, one(state))
+    assert "another run" == replay(state, one(state))
