@@ -15,7 +15,7 @@ import pytest
 import valkey
 
 from sidecart.chassis.errors import Conflict, WriteRefused
-from sidecart.chassis.sidecar import HttpSidecar, connect
+from sidecart.chassis.sidecar import Sidecar, connect
 from sidecart.launcher import daprd
 from sidecart.launcher.apps import read_apps
 from sidecart.launcher.deadline import Deadline
@@ -26,7 +26,8 @@ from sidecart.launcher.project import root
 from sidecart.launcher.servers import postgres as postgres_server
 from sidecart.launcher.servers import valkey as valkey_server
 from sidecart.launcher.servers.registry import STORES
-from sidecart.launcher.sidecar import Sidecar, command
+from sidecart.launcher.sidecar import Sidecar as Ports
+from sidecart.launcher.sidecar import command
 
 Refuse = Callable[[str, Path], None]
 
@@ -113,7 +114,7 @@ def test_a_refusal_differs_from_a_lost_race(
     address = STORES[store].start(processes, tmp_path / "data", Deadline())
     port = start_sidecar(processes, store, address)
 
-    async def scenario(sidecar: HttpSidecar) -> None:
+    async def scenario(sidecar: Sidecar) -> None:
         started = time.monotonic()
         while not await sidecar.store_probe.answers():  # the sidecar does not report when it is up
             assert time.monotonic() - started < 60
@@ -140,7 +141,7 @@ def test_a_refusal_differs_from_a_lost_race(
 
 def start_sidecar(processes: Processes, store: str, address: str) -> int:
     """Start a sidecar with this store and no other component; return the port of its API."""
-    ports = Sidecar("user", free_port(), free_port(), free_port(), None)
+    ports = Ports("user", free_port(), free_port(), free_port(), None)
     found = daprd.find(print, Deadline())
     words = command(found.path, read_apps()["user"], ports, [root() / "components" / "stores" / store], [])
     processes.start("sidecar", words, env={**plain_environment(), **STORES[store].variables(address)}, cwd=root())

@@ -1,0 +1,143 @@
+"""The sidecar's gRPC API: records and events as bytes, over a small HTTP/2 client.
+
+daprd neither decodes nor encodes a record or an event. It adds nothing to an event: a subscriber
+finds no `topic`, `pubsubname` or `traceid` that the publisher did not set. Reads of other services
+stay on HTTP/1.1, because daprd announces the removal of its method InvokeService.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from dapr.proto.common.v1.common_pb2 import StateItem, StateOptions
+from dapr.proto.runtime.v1.pubsub_pb2 import PublishEventRequest
+from dapr.proto.runtime.v1.state_pb2 import (
+    GetBulkStateRequest,
+    GetBulkStateResponse,
+    GetStateRequest,
+    GetStateResponse,
+    SaveStateRequest,
+)
+
+from sidecart.chassis.connections import Answer, BrokenOff, NotConnected
+from sidecart.chassis.http2.call import OK, Reply
+from sidecart.chassis.http2.channel import Channel
+from sidecart.chassis.http2.header_blocks import RequestHead
+from sidecart.chassis.http_api import HttpApi
+from sidecart.chassis.sidecar_api import (
+    BULK_PARALLELISM,
+    CALL_SECONDS_MAX,
+    PROBE_KEY,
+    PUBSUB,
+    STORE,
+    BulkAnswer,
+    failed_call,
+)
+
+METHOD = "/dapr.proto.runtime.v1.Dapr/"
+FIRST_WRITE = StateOptions(concurrency=StateOptions.CONCURRENCY_FIRST_WRITE)
+RAW = {"rawPayload": "true"}
+DONE = Answer(204, b"")
+STATUSES = {3: 400, 5: 404, 7: 403, 8: 429, 10: 409, 12: 501, 14: 503, 16: 401}
+"""Codes of gRPC as statuses of HTTP; any other one is 500. ABORTED (10) is a lost race."""
+
+
+class GrpcApi:
+    """Calls over two connections: a broker that blocks publishes must not block state."""
+
+    def __init__(self, host: str, port: int, http_port: int, token: str) -> None:
+        secrets = {"dapr-api-token": token} if token else {}
+        self._state = Channel(host, port, secrets)
+        self._publishes = Channel(host, port, secrets)
+        self._get, self._get_many, self._save, self._publish = (
+            self._state.head(f"{METHOD}{name}") for name in ("GetState", "GetBulkState", "SaveState", "PublishEvent")
+        )
+        self._http = HttpApi(host, http_port, token)
+
+    async def get(self, key: str, seconds_max: float = CALL_SECONDS_MAX) -> Answer:
+        """Load a record."""
+        request = GetStateRequest(store_name=STORE, key=key).SerializeToString()
+        reply = await self._call("GetState", self._get, request, seconds_max, is_idempotent=True)
+        if reply.code != OK:
+            return _refused(reply)
+        found = GetStateResponse.FromString(reply.message)
+        return Answer(200, found.data, found.etag)
+
+    async def get_many(self, keys: Sequence[str]) -> BulkAnswer:
+        """Load several records."""
+        request = GetBulkStateRequest(store_name=STORE, keys=keys, parallelism=BULK_PARALLELISM).SerializeToString()
+        reply = await self._call("GetBulkState", self._get_many, request, CALL_SECONDS_MAX, is_idempotent=True)
+        if reply.code != OK:
+            answer = _refused(reply)
+            return BulkAnswer(answer.status, answer.body)
+        found = GetBulkStateResponse.FromString(reply.message).items
+        return BulkAnswer(
+            200,
+            b"",
+            values={item.key: item.data for item in found},
+            errors={item.key: item.error for item in found if item.error},
+        )
+
+    async def put(self, key: str, value: bytes, etag: str | None, ttl_seconds: int | None) -> Answer:
+        """Write a record of any bytes."""
+        item = StateItem(key=key, value=value, options=FIRST_WRITE)
+        if etag is not None:
+            item.etag.value = etag
+        if ttl_seconds is not None:
+            item.metadata["ttlInSeconds"] = str(ttl_seconds)
+        return await self._put(item, CALL_SECONDS_MAX)
+
+    async def put_probe(self, seconds_max: float) -> Answer:
+        """Write the probe record."""
+        return await self._put(StateItem(key=PROBE_KEY, value=b"1"), seconds_max)
+
+    async def publish(self, topic: str, event: bytes, seconds_max: float, traceparent: str) -> Answer:
+        """Publish the bytes of an event."""
+        request = PublishEventRequest(pubsub_name=PUBSUB, topic=topic, data=event, metadata=RAW).SerializeToString()
+        head = self._publish.plus("traceparent", traceparent) if traceparent else self._publish
+        what = f"publish to {topic}"
+        return _done(await self._call(what, head, request, seconds_max, channel=self._publishes))
+
+    async def invoke(self, app_id: str, path: str, seconds_max: float, traceparent: str = "") -> Answer:
+        """GET a path of another service, over HTTP/1.1."""
+        return await self._http.invoke(app_id, path, seconds_max, traceparent)
+
+    async def ping(self, seconds_max: float) -> None:
+        """Load no records, which daprd answers without its store."""
+        request = GetBulkStateRequest(store_name=STORE).SerializeToString()
+        await self._call("GetBulkState of no keys", self._get_many, request, seconds_max, is_idempotent=True)
+
+    def close(self) -> None:
+        """Close the connections."""
+        for each in (self._state, self._publishes, self._http):
+            each.close()
+
+    async def _put(self, item: StateItem, seconds_max: float) -> Answer:
+        request = SaveStateRequest(store_name=STORE, states=(item,)).SerializeToString()
+        return _done(await self._call("SaveState", self._save, request, seconds_max))
+
+    async def _call(
+        self,
+        what: str,
+        head: RequestHead,
+        request: bytes,
+        seconds_max: float,
+        *,
+        is_idempotent: bool = False,
+        channel: Channel | None = None,
+    ) -> Reply:
+        try:
+            return await (channel or self._state).call(head, request, seconds_max, is_idempotent=is_idempotent)
+        except (NotConnected, BrokenOff, TimeoutError) as error:
+            raise failed_call(what, error, seconds_max) from error
+
+
+def _done(reply: Reply) -> Answer:
+    return DONE if reply.code == OK else _refused(reply)
+
+
+def _refused(reply: Reply) -> Answer:
+    """Return an error in the form of the HTTP API, so that both have the same readers."""
+    body = msgspec.json.encode({"errorCode": f"GRPC_{reply.code}", "message": reply.text})
+    return Answer(STATUSES.get(reply.code, 500), body)
