@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from sidecart.chassis import sidecar as module
+from sidecart.chassis import http_api as module
 from sidecart.chassis import store_health
 from sidecart.chassis.connections import Answer
 from sidecart.chassis.errors import Conflict, SidecarTimeout, SidecarUnavailable, SidecarUnreachable, WriteRefused
@@ -500,7 +500,7 @@ def test_a_sidecar_that_is_not_up_yet_leaves_the_app_healthy() -> None:
 def test_publishes_that_do_not_return_leave_room_for_other_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that blocks publishing blocks neither state calls nor reads."""
     monkeypatch.setattr(module, "CONNECTIONS_MAX", 1)
-    monkeypatch.setattr(module, "PUBLISHES_MAX", 1, raising=False)
+    monkeypatch.setattr(module, "PUBLISHES_MAX", 1)
 
     async def scenario(fake: Daprd, sidecar: Sidecar) -> None:
         fake.is_silent = True

@@ -87,7 +87,9 @@ def service_app(name: str, settings: Settings, wire: WireService) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(app: InboundApp) -> AsyncIterator[None]:
-        async with connect(settings.dapr_http_port, settings.dapr_api_token, settings.dapr_host) as sidecar:
+        async with connect(
+            settings.dapr_http_port, settings.dapr_api_token, settings.dapr_host, settings.dapr_grpc_port
+        ) as sidecar:
             app.state.sidecar = sidecar
             wired, dead_letters = wire(sidecar), DeadLetters(sidecar, now)
             probe_subscription = Subscription(probe.component, probe.topic, probe.handle)
