@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -19,7 +20,6 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
-from hpack import HeaderTuple
 from hyperframe.frame import Frame
 
 from sidecart.chassis.http2.channel import Channel
@@ -35,7 +35,7 @@ class Request:
 
     peer: Peer
     stream_id: int
-    headers: list[HeaderTuple]
+    headers: list[Any]
     body: bytes = b""
 
     @property
@@ -110,7 +110,7 @@ class Peer:
                     self.open.pop(number, None)
                     self._server.resets.append(int(code))
                 case ConnectionTerminated(error_code=code):
-                    self._server.goaways.append(int(code))
+                    self._server.goaways.append(int(code or 0))
                 case PingAckReceived():
                     self._server.pongs += 1
         self.flush()
@@ -130,7 +130,7 @@ class H2Server:
     """A server with a script, and what it saw."""
 
     answer: Answer = echo
-    settings: Mapping[int, int] = field(default_factory=dict)
+    settings: Mapping[SettingCodes, int] = field(default_factory=dict)
     opens_windows: bool = True
     reads: bool = True
     port: int = 0

@@ -6,6 +6,7 @@ The client never raises, each call ends, and no call gets the response of anothe
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 from hyperframe.frame import Frame, GoAwayFrame, PingFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
 from hypothesis import given, settings
@@ -52,7 +53,7 @@ def play(parts: list[bytes]) -> list[Reply | BaseException]:
 def split(stream: bytes, cuts: list[int]) -> list[bytes]:
     """Split a stream at these positions."""
     at = sorted({0, *(cut % (len(stream) + 1) for cut in cuts), len(stream)})
-    return [stream[start:end] for start, end in zip(at, at[1:], strict=False)]
+    return [stream[start:end] for start, end in pairwise(at)]
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
