@@ -16,9 +16,10 @@ from typing import Any, cast
 import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
-from sidecart.chassis.connections import Answer, BrokenOff, Connections, NotConnected, _Connection
+from sidecart.chassis.connections import Answer, Connections, _Connection
 from sidecart.chassis.errors import SidecarUnavailable
 from sidecart.chassis.events import CONTENT_TYPE
+from sidecart.chassis.http2.errors import BrokenOff, NotConnected
 from sidecart.chassis.http_api import CONNECTIONS_MAX, HttpApi
 from sidecart.chassis.outbox import Outbox
 from sidecart.chassis.processor import EventProcessor

@@ -13,21 +13,11 @@ from typing import cast
 
 import httptools
 
+from sidecart.chassis.http2.errors import BrokenOff, NotConnected
 from sidecart.chassis.settings import in_url
 
 IDLE_SECONDS_MAX = 60.0  # shorter than the server's own limit for idle connections
 RETRIED_METHODS = frozenset({"GET"})  # retried once if the server closes an idle connection first
-
-
-class NotConnected(Exception):
-    """No connection could be opened: nothing was sent."""
-
-
-class BrokenOff(Exception):
-    """The connection ended before the response was complete.
-
-    The request may or may not have been carried out.
-    """
 
 
 @dataclass(frozen=True, slots=True)

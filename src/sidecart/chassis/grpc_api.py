@@ -20,11 +20,13 @@ from dapr.proto.runtime.v1.state_pb2 import (
     SaveStateRequest,
 )
 
-from sidecart.chassis.connections import Answer, BrokenOff, NotConnected
+from sidecart.chassis.connections import Answer
 from sidecart.chassis.http2.call import OK, Reply
 from sidecart.chassis.http2.channel import Channel
+from sidecart.chassis.http2.errors import BrokenOff, NotConnected
 from sidecart.chassis.http2.header_blocks import RequestHead
 from sidecart.chassis.http_api import HttpApi
+from sidecart.chassis.settings import in_url
 from sidecart.chassis.sidecar_api import (
     BULK_PARALLELISM,
     CALL_SECONDS_MAX,
@@ -48,8 +50,9 @@ class GrpcApi:
 
     def __init__(self, host: str, port: int, http_port: int, token: str) -> None:
         secrets = {"dapr-api-token": token} if token else {}
-        self._state = Channel(host, port, secrets)
-        self._publishes = Channel(host, port, secrets)
+        authority = f"{in_url(host)}:{port}"
+        self._state = Channel(host, port, authority, secrets)
+        self._publishes = Channel(host, port, authority, secrets)
         self._get, self._get_many, self._save, self._publish = (
             self._state.head(f"{METHOD}{name}") for name in ("GetState", "GetBulkState", "SaveState", "PublishEvent")
         )

@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from sidecart.chassis.connections import Answer, BrokenOff, Connections, NotConnected
+from sidecart.chassis.connections import Answer, Connections
 from sidecart.chassis.events import CONTENT_TYPE
+from sidecart.chassis.http2.errors import BrokenOff, NotConnected
 from sidecart.chassis.sidecar_api import (
     BULK_PARALLELISM,
     CALL_SECONDS_MAX,

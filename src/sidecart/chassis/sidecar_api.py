@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sidecart.chassis.connections import Answer, NotConnected
+from sidecart.chassis.connections import Answer
 from sidecart.chassis.errors import SidecarTimeout, SidecarUnavailable, SidecarUnreachable
+from sidecart.chassis.http2.errors import NotConnected
 
 STORE = "statestore"
 PUBSUB = "pubsub"  # for publishing only; other components read (ADR 12)

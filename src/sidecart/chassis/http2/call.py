@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from sidecart.chassis.http2.frames import FLOW_CONTROL_ERROR, PROTOCOL_ERROR
 from sidecart.chassis.http2.header_blocks import RequestHead, ResponseHead
 from sidecart.chassis.http2.request_bodies import StreamError
 from sidecart.chassis.http2.settings import MESSAGE_BYTES_MAX, STREAM_WINDOW
-
-if TYPE_CHECKING:
-    from sidecart.chassis.http2.connection import Connection
 
 OK, RESOURCE_EXHAUSTED = 0, 8
 PREFIX_BYTES = 5  # a flag for compression, and the length of the message
@@ -23,6 +20,16 @@ class Reply(NamedTuple):
     code: int
     text: str
     message: bytes
+
+
+class Carrier(Protocol):
+    """The connection of a call."""
+
+    def abandon(self, call: Call) -> None:
+        """End the stream of a call that is late or canceled."""
+
+    def check(self) -> None:
+        """Close the connection unless the server answers a PING."""
 
 
 class Call:
@@ -40,7 +47,7 @@ class Call:
     def renew(self, result: asyncio.Future[Reply]) -> None:
         """Prepare to send the call, again or for the first time."""
         self.result = result
-        self.connection: Connection | None = None
+        self.connection: Carrier | None = None
         """The connection on which its stream is open."""
         self.stream_id = 0
         self._has_head = False

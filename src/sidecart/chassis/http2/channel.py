@@ -10,14 +10,12 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
 
-from sidecart.chassis.connections import BrokenOff, NotConnected
 from sidecart.chassis.http2.call import RESOURCE_EXHAUSTED, Call, Reply
 from sidecart.chassis.http2.connection import Connection
 from sidecart.chassis.http2.deadlines import Deadlines
+from sidecart.chassis.http2.errors import BrokenOff, NotConnected, NotProcessed
 from sidecart.chassis.http2.header_blocks import RequestHead, request_head
 from sidecart.chassis.http2.settings import MESSAGE_BYTES_MAX
-from sidecart.chassis.http2.streams import NotProcessed
-from sidecart.chassis.settings import in_url
 
 CONNECT_SECONDS_MAX = 5.0  # for the connection and the server's first SETTINGS
 WAITING_MAX = 10_000
@@ -27,8 +25,9 @@ WAITING_MAX = 10_000
 class Channel:
     """The calls to one server; it sends nothing before the first call."""
 
-    def __init__(self, host: str, port: int, secrets: Mapping[str, str]) -> None:
+    def __init__(self, host: str, port: int, authority: str, secrets: Mapping[str, str]) -> None:
         self._host = host
+        self._authority = authority
         self._port = port
         self._secrets = secrets
         self._loop = asyncio.get_running_loop()
@@ -41,7 +40,7 @@ class Channel:
 
     def head(self, path: str) -> RequestHead:
         """Return the head of the calls of one method."""
-        return request_head(f"{in_url(self._host)}:{self._port}", path, self._secrets)
+        return request_head(self._authority, path, self._secrets)
 
     async def call(self, head: RequestHead, message: bytes, seconds: float, *, is_idempotent: bool = False) -> Reply:
         """Send a call and return its reply, whatever its code.
@@ -128,9 +127,7 @@ class Channel:
     def _abandon(self, call: Call) -> None:
         self._waiting.pop(call, None)
         if call.connection is not None:
-            connection = call.connection
-            connection.streams.abandon(call)
-            connection.stream_ended()
+            call.connection.abandon(call)
 
     # --- Connections
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol, cast
 
-from sidecart.chassis.connections import BrokenOff
 from sidecart.chassis.http2.block_reader import BlockReader
+from sidecart.chassis.http2.call import Call
+from sidecart.chassis.http2.errors import BrokenOff, NotProcessed
 from sidecart.chassis.http2.frames import (
     ACK,
     CONTINUATION,
@@ -30,7 +31,7 @@ from sidecart.chassis.http2.frames import (
 )
 from sidecart.chassis.http2.output import Output
 from sidecart.chassis.http2.settings import PREFACE
-from sidecart.chassis.http2.streams import NotProcessed, Streams
+from sidecart.chassis.http2.streams import Streams
 
 PING_SECONDS = 10.0  # between two PINGs of ours; daprd ends a connection with more than one in 8 s
 PING_SECONDS_MAX = 2.0  # for the answer to a PING
@@ -68,6 +69,11 @@ class Connection(asyncio.Protocol):
     def has_room(self) -> bool:
         """Return whether a call can start now."""
         return not (self.streams.is_full or self._output.is_paused)
+
+    def abandon(self, call: Call) -> None:
+        """End the stream of a call that is late or canceled."""
+        self.streams.abandon(call)
+        self.stream_ended()
 
     def check(self) -> None:
         """Close the connection unless the server answers a PING; at most one PING in PING_SECONDS."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from struct import Struct
 
-from sidecart.chassis.connections import BrokenOff
 from sidecart.chassis.http2.call import PREFIX_BYTES, Call
+from sidecart.chassis.http2.errors import BrokenOff, NotProcessed
 from sidecart.chassis.http2.frames import (
     CANCEL,
     DATA,
@@ -33,10 +33,6 @@ from sidecart.chassis.http2.settings import CONNECTION_WINDOW, ServerSettings
 STREAMS_MAX = 256
 """Calls at a time, or fewer if the server allows fewer (daprd sets no limit of its own)."""
 BODY = Struct(">IBIBI")  # the head of a DATA frame, and the prefix of a message
-
-
-class NotProcessed(Exception):
-    """The server states that it did not process the call: it can be sent again."""
 
 
 class Streams:

@@ -188,7 +188,7 @@ async def served(server: H2Server) -> AsyncIterator[tuple[Channel, RequestHead]]
     """Run the server and a channel to it; a violation of the protocol by the client fails the test."""
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     server.port = listening.sockets[0].getsockname()[1]
-    channel = Channel("127.0.0.1", server.port, {"dapr-api-token": "secret"})
+    channel = Channel("127.0.0.1", server.port, f"127.0.0.1:{server.port}", {"dapr-api-token": "secret"})
     try:
         yield channel, channel.head(METHOD)
     finally:

@@ -12,11 +12,11 @@ from h2.settings import SettingCodes
 from hpack import NeverIndexedHeaderTuple
 from hyperframe.frame import GoAwayFrame
 
-from sidecart.chassis.connections import BrokenOff, NotConnected
 from sidecart.chassis.http2 import channel as channel_module
 from sidecart.chassis.http2 import connection as connection_module
 from sidecart.chassis.http2.call import RESOURCE_EXHAUSTED, Reply
 from sidecart.chassis.http2.channel import Channel
+from sidecart.chassis.http2.errors import BrokenOff, NotConnected
 from sidecart.chassis.http2.header_blocks import RequestHead
 from sidecart.chassis.http2.settings import MESSAGE_BYTES_MAX
 from tests.unit.chassis.http2.h2_server import METHOD, H2Server, Request, served
@@ -353,7 +353,7 @@ def test_without_a_server_nothing_is_sent() -> None:
         server = H2Server()
         async with served(server):
             pass
-        channel = Channel("127.0.0.1", server.port, {})
+        channel = Channel("127.0.0.1", server.port, "toy", {})
         results = await asyncio.gather(
             *(channel.call(channel.head(METHOD), b"", 5) for _ in range(3)), return_exceptions=True
         )
@@ -380,7 +380,7 @@ def test_a_server_without_http2_gets_no_call(preface: bytes, monkeypatch: pytest
             writer.close()
 
         async with await asyncio.start_server(other, "127.0.0.1", 0) as listening:
-            channel = Channel("127.0.0.1", listening.sockets[0].getsockname()[1], {})
+            channel = Channel("127.0.0.1", listening.sockets[0].getsockname()[1], "toy", {})
             with pytest.raises(NotConnected):
                 await channel.call(channel.head(METHOD), b"message", 5)
             channel.close()

@@ -21,11 +21,10 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from sidecart.chassis.connections import BrokenOff
 from sidecart.chassis.http2.call import Call, Reply
+from sidecart.chassis.http2.errors import BrokenOff, NotProcessed
 from sidecart.chassis.http2.output import ANSWERS_MAX
 from sidecart.chassis.http2.settings import CONNECTION_WINDOW, MESSAGE_BYTES_MAX
-from sidecart.chassis.http2.streams import NotProcessed
 from tests.unit.chassis.http2.wire import (
     HEAD,
     OK,

@@ -12,9 +12,8 @@ from hyperframe.frame import Frame, GoAwayFrame, PingFrame, RstStreamFrame, Sett
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecart.chassis.connections import BrokenOff
 from sidecart.chassis.http2.call import Reply
-from sidecart.chassis.http2.streams import NotProcessed
+from sidecart.chassis.http2.errors import BrokenOff, NotProcessed
 from tests.unit.chassis.http2.wire import OK, Client, data, encoded, headers, message, response
 
 CALLS = 3
