@@ -18,6 +18,10 @@ from sidecart.chassis.http2.header_blocks import RequestHead, request_head
 from sidecart.chassis.http2.settings import MESSAGE_BYTES_MAX
 
 CONNECT_SECONDS_MAX = 5.0  # for the connection and the server's first SETTINGS
+ATTEMPTS_MAX = 5
+PAUSE_SECONDS = 0.001
+"""Doubled before each further attempt: some servers (grpcio) count a stream for a moment after its
+end, and refuse the next one."""
 WAITING_MAX = 10_000
 """Calls that wait; a further one fails at once, and nothing of it was sent."""
 
@@ -46,27 +50,29 @@ class Channel:
         """Send a call and return its reply, whatever its code.
 
         Raise NotConnected if the server certainly did not process the call, BrokenOff if it may
-        have, and TimeoutError. A call that the server states not to have processed is sent once
-        more, and so is an idempotent call whose connection ended.
+        have, and TimeoutError. A call that the server states not to have processed is sent again, up
+        to ATTEMPTS_MAX times, and an idempotent call whose connection ended is sent once more.
         """
         if len(message) > MESSAGE_BYTES_MAX:
             return Reply(RESOURCE_EXHAUSTED, f"a request of {len(message)} bytes", b"")
         call = Call(head, message, self._loop.time() + seconds, self._loop.create_future())
-        self._deadlines.add(call)
+        refusals = 0
         try:
-            self._submit(call)
-            try:
-                return await call.result
-            except NotProcessed:
-                pass
-            except BrokenOff:
-                if not is_idempotent:
-                    raise
-            call.renew(self._loop.create_future())
-            self._submit(call)
-            return await call.result
-        except NotProcessed as error:
-            raise NotConnected(f"the server did not process the call: {error}") from error
+            while True:
+                self._deadlines.add(call)  # again: a call that was late between two attempts was discarded
+                self._submit(call)
+                try:
+                    return await call.result
+                except NotProcessed as error:
+                    refusals += 1
+                    if refusals == ATTEMPTS_MAX:
+                        raise NotConnected(f"the server did not process the call: {error}") from error
+                    await asyncio.sleep(PAUSE_SECONDS * 2**refusals)
+                except BrokenOff:
+                    if not is_idempotent:
+                        raise
+                    is_idempotent = False
+                call.renew(self._loop.create_future())
         except BaseException:
             self._abandon(call)
             raise
