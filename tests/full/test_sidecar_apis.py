@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ spec:
   type: pubsub.redis
   version: v1
   metadata:
-    - {{name: redisHost, value: "{address}"}}
+    - {{name: redisHost, value: "{REDIS_HOST}"}}
+    - {{name: redisUsername, value: "{REDIS_USERNAME}"}}
+    - {{name: redisPassword, value: "{REDIS_PASSWORD}"}}
     - {{name: publishingScopes, value: "user=Lamp"}}
 """
 
@@ -80,7 +83,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     try:
         address = STORES["redis"].start(processes, folder / "data", Deadline())
         broker.mkdir()
-        (broker / "pubsub.yaml").write_text(BROKER.format(address=address), encoding="utf-8")
+        (broker / "pubsub.yaml").write_text(BROKER.format(**STORES["redis"].variables(address)), encoding="utf-8")
         found = Real(processes, real_sidecar.new_ports(), address, broker)
         found.start()
         yield found
@@ -230,16 +233,16 @@ def test_a_restart_of_the_sidecar_is_survived(api: str, real: Real) -> None:
     async def scenario(sidecar: Sidecar) -> None:
         outcomes: set[type[BaseException]] = set()
 
-        async def saves(name: str) -> None:
+        async def saves() -> None:
             while not stopped.is_set():
                 try:
-                    await sidecar.save(f"{api}:{name}:{asyncio.get_running_loop().time()}", b"1", None)
+                    await sidecar.save(f"{api}:restart:{next(numbers)}", b"1", None)
                 except SidecarUnavailable as error:
                     outcomes.add(type(error))
                     await asyncio.sleep(0.01)
 
-        stopped = asyncio.Event()
-        saving = asyncio.gather(*(saves(str(number)) for number in range(8)))
+        stopped, numbers = asyncio.Event(), count()
+        saving = asyncio.gather(*(saves() for _ in range(8)))
         await asyncio.to_thread(real.stop)
         with pytest.raises(SidecarUnreachable):
             await sidecar.load("k")
