@@ -260,6 +260,7 @@ def test_a_killed_sidecar_leaves_outcomes_unknown(real: Real) -> None:
     """Each publish under way on the lost connection is neither done nor certainly not done."""
 
     async def scenario(sidecar: Sidecar) -> None:
+        await sidecar.publish("Lamp", EVENT)  # without a connection nothing would be sent
         os.kill(real.process, signal.SIGSTOP)
         publishes = [asyncio.create_task(sidecar.publish("Lamp", EVENT)) for _ in range(5)]
         await asyncio.sleep(0.2)  # they are sent; no answer can tell
