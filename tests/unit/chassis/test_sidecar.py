@@ -1,8 +1,9 @@
-"""The sidecar client, against a fake daprd."""
+"""The sidecar client, against a fake daprd, over both of its APIs."""
 
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ from sidecart.chassis import http_api as module
 from sidecart.chassis import store_health
 from sidecart.chassis.connections import Answer
 from sidecart.chassis.errors import Conflict, SidecarTimeout, SidecarUnavailable, SidecarUnreachable, WriteRefused
+from sidecart.chassis.http2 import streams
 from sidecart.chassis.server.serve import background
 from sidecart.chassis.sidecar import Sidecar, connect
 from tests.unit.chassis.daprd import Daprd, daprd, until
@@ -27,6 +29,8 @@ CALLS: dict[str, Callable[[Sidecar], Awaitable[object]]] = {
     "invoke": lambda sidecar: sidecar.invoke("lamps", "/lamp/1", 5),
 }
 REFUSES = "the store refuses writes: ERROR: read-only (SQLSTATE 25006)"
+APIS = ["http", "grpc"]
+CHOSEN = {"api": "http"}
 STATE_CALLS = ["load", "load_many", "save", "insert"]
 
 
@@ -34,10 +38,21 @@ def play(scenario: Callable[[Daprd, Sidecar], Awaitable[None]], token: str = "ou
     """Run one scenario against one fake daprd."""
 
     async def run() -> None:
-        async with daprd() as fake, connect(fake.port, token) as sidecar:
+        async with daprd() as fake, client(fake.port, fake.grpc_port, token) as sidecar:
             await scenario(fake, sidecar)
 
     asyncio.run(run())
+
+
+@pytest.fixture(params=APIS, autouse=True)
+def api(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each test over both APIs of the sidecar."""
+    monkeypatch.setitem(CHOSEN, "api", request.param)
+
+
+def client(port: int, grpc_port: int, token: str = "out-token") -> AbstractAsyncContextManager[Sidecar]:
+    """Return a client of the API of this test."""
+    return connect(port, token, dapr_grpc_port=grpc_port if CHOSEN["api"] == "grpc" else None)
 
 
 def free_port() -> int:
@@ -408,7 +423,7 @@ def test_a_refused_connection_means_that_nothing_was_sent(call: str) -> None:
     """A refused connection raises SidecarUnreachable, so that the call can be repeated safely."""
 
     async def scenario() -> None:
-        async with connect(free_port(), "out-token") as sidecar:
+        async with client(free_port(), free_port()) as sidecar:
             with pytest.raises(SidecarUnreachable):
                 await CALLS[call](sidecar)
             assert (call in STATE_CALLS) == sidecar.store.is_unreachable
@@ -489,7 +504,7 @@ def test_a_sidecar_that_is_not_up_yet_leaves_the_app_healthy() -> None:
     """An unhealthy app would delay the startup of its sidecar by 1 s."""
 
     async def scenario() -> None:
-        async with connect(free_port(), "out-token") as sidecar:
+        async with client(free_port(), free_port()) as sidecar:
             assert not await sidecar.store_probe.answers()
             assert sidecar.store.is_healthy
             assert "no write to the store worked yet" == sidecar.store.problem
@@ -501,6 +516,7 @@ def test_publishes_that_do_not_return_leave_room_for_other_calls(monkeypatch: py
     """A broker that blocks publishing blocks neither state calls nor reads."""
     monkeypatch.setattr(module, "CONNECTIONS_MAX", 1)
     monkeypatch.setattr(module, "PUBLISHES_MAX", 1)
+    monkeypatch.setattr(streams, "STREAMS_MAX", 1)
 
     async def scenario(fake: Daprd, sidecar: Sidecar) -> None:
         fake.is_silent = True

@@ -175,6 +175,18 @@ class H2Server:
         writer.close()
         self.changed.set()
 
+    async def listen(self) -> asyncio.Server:
+        """Listen on a free port."""
+        listening = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        self.port = listening.sockets[0].getsockname()[1]
+        return listening
+
+    def close(self, listening: asyncio.Server) -> None:
+        """Stop listening, and close the connections."""
+        listening.close()
+        for peer in self.peers:
+            peer.writer.close()
+
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until the client has done something, for at most ten seconds."""
         async with asyncio.timeout(10):
@@ -186,15 +198,12 @@ class H2Server:
 @asynccontextmanager
 async def served(server: H2Server) -> AsyncIterator[tuple[Channel, RequestHead]]:
     """Run the server and a channel to it; a violation of the protocol by the client fails the test."""
-    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
-    server.port = listening.sockets[0].getsockname()[1]
+    listening = await server.listen()
     channel = Channel("127.0.0.1", server.port, f"127.0.0.1:{server.port}", {"dapr-api-token": "secret"})
     try:
         yield channel, channel.head(METHOD)
     finally:
         channel.close()
-        listening.close()
-        for peer in server.peers:
-            peer.writer.close()
+        server.close(listening)
         await asyncio.sleep(0)
     assert [] == server.violations
