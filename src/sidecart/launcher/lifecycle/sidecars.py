@@ -99,6 +99,7 @@ class Sidecars:
         if plan.configured.get(SIDECAR_API) != GRPC:
             return ()
         file = plan.run_folder / f"grpc-{config.name}"
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(sidecar.grpc_configuration(config), encoding="utf-8")
         return (file,)
 
