@@ -10,16 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from dapr.proto.common.v1.common_pb2 import StateItem, StateOptions
-from dapr.proto.runtime.v1.pubsub_pb2 import PublishEventRequest
 from dapr.proto.runtime.v1.state_pb2 import (
     GetBulkStateRequest,
     GetBulkStateResponse,
-    GetStateRequest,
     GetStateResponse,
-    SaveStateRequest,
 )
 
+from sidecart.chassis import grpc_requests
 from sidecart.chassis.connections import Answer
 from sidecart.chassis.http2.call import OK, Reply
 from sidecart.chassis.http2.channel import Channel
@@ -30,16 +27,12 @@ from sidecart.chassis.settings import in_url
 from sidecart.chassis.sidecar_api import (
     BULK_PARALLELISM,
     CALL_SECONDS_MAX,
-    PROBE_KEY,
-    PUBSUB,
     STORE,
     BulkAnswer,
     failed_call,
 )
 
 METHOD = "/dapr.proto.runtime.v1.Dapr/"
-FIRST_WRITE = StateOptions(concurrency=StateOptions.CONCURRENCY_FIRST_WRITE)
-RAW = {"rawPayload": "true"}
 DONE = Answer(204, b"")
 STATUSES = {3: 400, 5: 404, 7: 403, 8: 429, 10: 409, 12: 501, 14: 503, 16: 401}
 """Codes of gRPC as statuses of HTTP; any other one is 500. ABORTED (10) is a lost race."""
@@ -60,8 +53,7 @@ class GrpcApi:
 
     async def get(self, key: str, seconds_max: float = CALL_SECONDS_MAX) -> Answer:
         """Load a record."""
-        request = GetStateRequest(store_name=STORE, key=key).SerializeToString()
-        reply = await self._call("GetState", self._get, request, seconds_max, is_idempotent=True)
+        reply = await self._call("GetState", self._get, grpc_requests.get(key), seconds_max, is_idempotent=True)
         if reply.code != OK:
             return _refused(reply)
         found = GetStateResponse.FromString(reply.message)
@@ -84,23 +76,22 @@ class GrpcApi:
 
     async def put(self, key: str, value: bytes, etag: str | None, ttl_seconds: int | None) -> Answer:
         """Write a record of any bytes."""
-        item = StateItem(key=key, value=value, options=FIRST_WRITE)
-        if etag is not None:
-            item.etag.value = etag
-        if ttl_seconds is not None:
-            item.metadata["ttlInSeconds"] = str(ttl_seconds)
-        return await self._put(item, CALL_SECONDS_MAX)
+        request = grpc_requests.save(key, value, etag, ttl_seconds)
+        reply = await self._call("SaveState", self._save, request, CALL_SECONDS_MAX)
+        return DONE if reply.code == OK else _refused(reply)
 
     async def put_probe(self, seconds_max: float) -> Answer:
         """Write the probe record."""
-        return await self._put(StateItem(key=PROBE_KEY, value=b"1"), seconds_max)
+        reply = await self._call("SaveState", self._save, grpc_requests.PROBE, seconds_max)
+        return DONE if reply.code == OK else _refused(reply)
 
     async def publish(self, topic: str, event: bytes, seconds_max: float, traceparent: str) -> Answer:
         """Publish the bytes of an event."""
-        request = PublishEventRequest(pubsub_name=PUBSUB, topic=topic, data=event, metadata=RAW).SerializeToString()
+        request = grpc_requests.publish(topic, event)
         head = self._publish.plus("traceparent", traceparent) if traceparent else self._publish
         what = f"publish to {topic}"
-        return _done(await self._call(what, head, request, seconds_max, channel=self._publishes))
+        reply = await self._call(what, head, request, seconds_max, channel=self._publishes)
+        return DONE if reply.code == OK else _refused(reply)
 
     async def invoke(self, app_id: str, path: str, seconds_max: float, traceparent: str = "") -> Answer:
         """GET a path of another service, over HTTP/1.1."""
@@ -116,10 +107,6 @@ class GrpcApi:
         for each in (self._state, self._publishes, self._http):
             each.close()
 
-    async def _put(self, item: StateItem, seconds_max: float) -> Answer:
-        request = SaveStateRequest(store_name=STORE, states=(item,)).SerializeToString()
-        return _done(await self._call("SaveState", self._save, request, seconds_max))
-
     async def _call(
         self,
         what: str,
@@ -134,10 +121,6 @@ class GrpcApi:
             return await (channel or self._state).call(head, request, seconds_max, is_idempotent=is_idempotent)
         except (NotConnected, BrokenOff, TimeoutError) as error:
             raise failed_call(what, error, seconds_max) from error
-
-
-def _done(reply: Reply) -> Answer:
-    return DONE if reply.code == OK else _refused(reply)
 
 
 def _refused(reply: Reply) -> Answer:

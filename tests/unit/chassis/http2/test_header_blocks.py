@@ -2,7 +2,7 @@
 
 import pytest
 from hpack import Decoder, Encoder
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecart.chassis.http2 import header_blocks
@@ -13,6 +13,7 @@ from tests.unit.chassis.http2.wire import block
 TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=400)
 
 
+@settings(deadline=None)
 @given(TEXT, TEXT)
 def test_another_library_decodes_a_head(path: str, token: str) -> None:
     """Strings of any length; the head can be repeated, with any size of the server's table."""

@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 from hyperframe.frame import DataFrame, Frame
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecart.chassis.http2.frames import WINDOW_MAX, ProtocolError
@@ -36,6 +36,7 @@ ACTIONS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 60_000), min_size=3, max_size=3), st.integers(0, 60_000), ACTIONS)
 def test_no_window_is_exceeded_and_no_byte_is_lost(
     sizes: list[int], initial: int, actions: list[tuple[str, int, int]]
