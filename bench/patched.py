@@ -11,19 +11,22 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
-from sidecart.chassis.connections import Answer, BrokenOff, Connections, NotConnected, _Connection
+from sidecart.chassis.connections import Answer, Connections, _Connection
 from sidecart.chassis.errors import SidecarUnavailable
 from sidecart.chassis.events import CONTENT_TYPE
+from sidecart.chassis.http2.errors import BrokenOff, NotConnected
+from sidecart.chassis.http_api import CONNECTIONS_MAX, HttpApi
 from sidecart.chassis.outbox import Outbox
 from sidecart.chassis.processor import EventProcessor
 from sidecart.chassis.record import OutboxEntry
 from sidecart.chassis.server import inbound
-from sidecart.chassis.sidecar import CONNECTIONS_MAX, PUBSUB, HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
+from sidecart.chassis.sidecar_api import PUBSUB
 from sidecart.chassis.speculation import RecordCache, SpeculativeProcessor
 from sidecart.edge.held_requests import CommandDispatcher
 from sidecart.launcher.apps import module_of, write_program
@@ -98,7 +101,7 @@ def published_in_bulk() -> None:
     """Collect events of a topic during a running publish, and send them as one bulk publish."""
     waiting: dict[str, list[tuple[bytes, Any]]] = {}
 
-    async def publish(self: HttpSidecar, topic: str, event: bytes, seconds_max: float = 10.0) -> None:
+    async def publish(self: Sidecar, topic: str, event: bytes, seconds_max: float = 10.0) -> None:
         if topic in waiting:
             done = asyncio.get_running_loop().create_future()
             waiting[topic].append((event, done))
@@ -114,7 +117,7 @@ def published_in_bulk() -> None:
                 running.add(task)
                 task.add_done_callback(running.discard)
 
-    async def drain(self: HttpSidecar, topic: str, rest: list[tuple[bytes, Any]]) -> None:
+    async def drain(self: Sidecar, topic: str, rest: list[tuple[bytes, Any]]) -> None:
         while rest:
             batch, rest = rest[:BULK_MAX], rest[BULK_MAX:]
             waiting.setdefault(topic, [])
@@ -129,17 +132,18 @@ def published_in_bulk() -> None:
             if not rest:
                 rest = waiting.pop(topic, [])
 
-    async def bulk(self: HttpSidecar, topic: str, events: list[bytes]) -> None:
+    async def bulk(self: Sidecar, topic: str, events: list[bytes]) -> None:
         entries = [
             {"entryId": str(number), "event": msgspec.Raw(event), "contentType": CONTENT_TYPE}
             for number, event in enumerate(events)
         ]
-        answer = await self._call("POST", f"/v1.0/publish/bulk/{PUBSUB}/{topic}", msgspec.json.encode(entries))
+        api = cast(HttpApi, self.api)  # the default
+        answer = await api.call("POST", f"/v1.0/publish/bulk/{PUBSUB}/{topic}", msgspec.json.encode(entries))
         if answer.status not in (200, 204):
             raise SidecarUnavailable(f"bulk publish to {topic}: {answer}")
 
-    one, running = HttpSidecar.publish, set[Any]()
-    HttpSidecar.publish = publish  # type: ignore[method-assign]  # this module exists to patch
+    one, running = Sidecar.publish, set[Any]()
+    Sidecar.publish = publish  # type: ignore[method-assign]  # this module exists to patch
 
 
 def parsed_by_the_sidecar() -> None:

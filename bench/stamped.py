@@ -16,8 +16,8 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from sidecart.chassis.connections import Answer
+from sidecart.chassis.http_api import HttpApi
 from sidecart.chassis.server.inbound import InboundApp
-from sidecart.chassis.sidecar import HttpSidecar
 from sidecart.launcher.apps import module_of, write_program
 
 
@@ -33,7 +33,7 @@ def stamp(app_id: str, file: Path) -> None:
     def write(what: str, started: int) -> None:
         out.write(f"{app_id} {what} {started} {time.monotonic_ns()}\n")
 
-    served, called = InboundApp.__call__, HttpSidecar._call
+    served, called = InboundApp.__call__, HttpApi.call
 
     async def serve(self: InboundApp, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.monotonic_ns()
@@ -41,14 +41,14 @@ def stamp(app_id: str, file: Path) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
             write(f"serve:{scope['path']}", started)
 
-    async def call(self: HttpSidecar, method: str, path: str, *rest: Any, **more: Any) -> Answer:
+    async def call(self: HttpApi, method: str, path: str, *rest: Any, **more: Any) -> Answer:
         started = time.monotonic_ns()
         answer = await called(self, method, path, *rest, **more)
         write(f"call:{method}:{path}", started)
         return answer
 
     InboundApp.__call__ = serve  # type: ignore[method-assign]  # this module exists to patch
-    HttpSidecar._call = call  # type: ignore[method-assign]  # this module exists to patch
+    HttpApi.call = call  # type: ignore[method-assign]  # this module exists to patch
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from bench.baseline.broker import Broker
 from bench.baseline.store import Store
 from sidecart.chassis.connections import Answer
 from sidecart.chassis.errors import NotSent, SidecarTimeout, SidecarUnavailable, SidecarUnreachable
-from sidecart.chassis.sidecar import CALL_SECONDS_MAX
+from sidecart.chassis.sidecar_api import CALL_SECONDS_MAX
 from sidecart.chassis.store_health import StoreHealth
 
 
@@ -27,7 +27,7 @@ class Direct(Store):
         self.store = StoreHealth()
         self.store_probe = self  # the baseline does not monitor its store
         self.published_at = float("-inf")
-        self.publish_block = ""  # as in HttpSidecar: the reason why nothing is sent
+        self.publish_block = ""  # as in Sidecar: the reason why nothing is sent
         self._broker = broker
         self._session = session
         self._urls = urls

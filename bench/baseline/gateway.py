@@ -21,7 +21,7 @@ from sidecart.chassis.server.inbound import InboundApp
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.serve import run
 from sidecart.chassis.server.shutdown import ShutdownSignal
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 from sidecart.edge import settings
 from sidecart.edge.app import public_app
 from sidecart.edge.wiring import Wiring
@@ -39,7 +39,7 @@ def gateway(config: BaselineSettings) -> ASGIApp:
     async def lifespan(app: InboundApp) -> AsyncIterator[None]:
         broker = connect(config.broker, config.broker_url)
         async with ClientSession() as session:
-            direct = cast(HttpSidecar, Direct(config.redis_url, "gateway", broker, session, config.urls))
+            direct = cast(Sidecar, Direct(config.redis_url, "gateway", broker, session, config.urls))
             wiring = Wiring.of(SHOP, direct, LoopbackProbe("replies", NAME), ShutdownSignal(), own)
             wiring.attach(app)
             for topic, handle in wiring.topics().items():

@@ -32,7 +32,7 @@ from sidecart.chassis.events import decode, now, parse
 from sidecart.chassis.record import Record
 from sidecart.chassis.server.serve import background, reader, run
 from sidecart.chassis.service import Service
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 from sidecart.chassis.store import ATTEMPTS_MAX
 from sidecart.launcher.ports import is_listening
 from sidecart.testkit.programs import Program, read_program
@@ -123,7 +123,7 @@ def app(name: str, config: BaselineSettings) -> FastAPI:
         broker = connect(config.broker, config.broker_url)
         async with ClientSession() as session:
             direct = Direct(config.redis_url, name, broker, session, config.urls)
-            wired = program.wire(cast(HttpSidecar, direct))
+            wired = program.wire(cast(Sidecar, direct))
             handler = Handler(service, direct)
             for subscription in wired.subscriptions:
                 topic = subscription.topic
@@ -135,7 +135,7 @@ def app(name: str, config: BaselineSettings) -> FastAPI:
                 async with AsyncExitStack() as works:
                     await works.enter_async_context(background(read_events(broker)))
                     if wired.background_tasks is not None:
-                        background_work = wired.background_tasks(DeadLetters(cast(HttpSidecar, direct), now))
+                        background_work = wired.background_tasks(DeadLetters(cast(Sidecar, direct), now))
                         await works.enter_async_context(background(background_work))
                     yield
             finally:

@@ -9,7 +9,7 @@ from sidecart.chassis import settings
 from sidecart.chassis.record import Record
 from sidecart.chassis.server.serve import Read, ServiceWiring, inbox, run, service_app, unfinished
 from sidecart.chassis.service import Service
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 
 SERVICE = Service.of(domain, events)
 
@@ -37,12 +37,12 @@ class DepositView(msgspec.Struct, omit_defaults=True):
     reason: str | None = None
 
 
-def wire(sidecar: HttpSidecar) -> ServiceWiring:
+def wire(sidecar: Sidecar) -> ServiceWiring:
     """Return the subscriptions and reads of this service."""
     return ServiceWiring(inbox(SERVICE, sidecar), [*_resources(sidecar), *_unfinished(sidecar)])
 
 
-def _resources(sidecar: HttpSidecar) -> list[Read]:
+def _resources(sidecar: Sidecar) -> list[Read]:
     async def find_account(params: Mapping[str, str]) -> bytes | None:
         value, _ = await sidecar.load(f"account:{params['user_id']}")
         if value is None:
@@ -68,7 +68,7 @@ def _resources(sidecar: HttpSidecar) -> list[Read]:
     ]
 
 
-def _unfinished(sidecar: HttpSidecar) -> list[Read]:
+def _unfinished(sidecar: Sidecar) -> list[Read]:
     async def find_unfinished_users(params: Mapping[str, str]) -> bytes | None:
         ids = params["ids"].split(",")
         return unfinished(ids, [each.announced or each.erased for each in await statuses(ids)])

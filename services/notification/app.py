@@ -17,7 +17,7 @@ from sidecart.chassis.record import Record
 from sidecart.chassis.server.inbound import Subscription
 from sidecart.chassis.server.serve import Read, ServiceWiring, inbox, run, service_app, unfinished
 from sidecart.chassis.service import Service
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 
 
 def service(currency: Currency, mails_per_hour: int = PER_HOUR) -> Service[domain.Mailbox, events.Input]:
@@ -54,7 +54,7 @@ class _Note(msgspec.Struct):
     items: msgspec.Raw
 
 
-def wire(mail_settings: settings.Settings, sidecar: HttpSidecar) -> ServiceWiring:
+def wire(mail_settings: settings.Settings, sidecar: Sidecar) -> ServiceWiring:
     """Return the subscriptions, reads and background task of this service."""
     retry_queue = MailRetryQueue(sidecar, now, mail_settings.first_pause, mail_settings.unknown_pause)
     mailer = Mailer(mail_settings.server, mail_settings.sender, sidecar, retry_queue, now)
@@ -68,7 +68,7 @@ def wire(mail_settings: settings.Settings, sidecar: HttpSidecar) -> ServiceWirin
     )
 
 
-def _mailboxes(sidecar: HttpSidecar) -> list[Read]:
+def _mailboxes(sidecar: Sidecar) -> list[Read]:
     async def find_mailbox(params: Mapping[str, str]) -> bytes | None:
         value, _ = await sidecar.load(f"mailbox:{params['user_id']}")
         if value is None:
@@ -87,7 +87,7 @@ def _mailboxes(sidecar: HttpSidecar) -> list[Read]:
     return [Read("/notification/{user_id}", find_mailbox), Read("/export/user/{id}", export)]
 
 
-def _unfinished(sidecar: HttpSidecar) -> list[Read]:
+def _unfinished(sidecar: Sidecar) -> list[Read]:
     async def find_unfinished_users(params: Mapping[str, str]) -> bytes | None:
         ids = params["ids"].split(",")
         return unfinished(ids, await flows.users_ended(sidecar, ids))

@@ -14,7 +14,7 @@ from sidecart.chassis import settings as common
 from sidecart.chassis.record import Record
 from sidecart.chassis.server.serve import Read, ServiceWiring, inbox, run, service_app
 from sidecart.chassis.service import Service
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 
 
 class OrderView(msgspec.Struct, omit_defaults=True):
@@ -37,7 +37,7 @@ SERVICE = service(timedelta(seconds=settings.PAY_WITHIN_SECONDS), EXAMPLE_PRICES
 """The service with the default time limit, for the examples of its events."""
 
 
-def wire(own: settings.Settings, sidecar: HttpSidecar) -> ServiceWiring:
+def wire(own: settings.Settings, sidecar: Sidecar) -> ServiceWiring:
     """Return the subscriptions and reads of this service."""
 
     async def find_order(params: Mapping[str, str]) -> bytes | None:

@@ -14,7 +14,7 @@ from sidecart.chassis.keyed_hash import KeyedHash, keyed_hash
 from sidecart.chassis.server.inbound import Handler
 from sidecart.chassis.server.serve import Read, ServiceWiring, inbox, run, service_app
 from sidecart.chassis.service import Service
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 
 SECRET = "address-secret"
 EXAMPLE_SECRET = b"the secret of the examples"
@@ -44,7 +44,7 @@ class ErasureView(msgspec.Struct):
     address_hash: str
 
 
-def wire(sidecar: HttpSidecar) -> ServiceWiring:
+def wire(sidecar: Sidecar) -> ServiceWiring:
     """Return the subscriptions and reads of this service."""
     hash_ = KeyedHash(sidecar, SECRET)
 

@@ -12,7 +12,8 @@ import importlib
 import sys
 from pathlib import Path
 
-from sidecart.chassis.sidecar import CALL_SECONDS_MAX, HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
+from sidecart.chassis.sidecar_api import CALL_SECONDS_MAX
 from sidecart.launcher.apps import module_of, write_program
 
 
@@ -24,15 +25,15 @@ def program(folder: Path, app_id: str, lost: Path) -> Path:
 def main() -> None:
     """Patch the app and run it."""
     app_id, folder = sys.argv[1:]
-    original = HttpSidecar.publish
+    original = Sidecar.publish
 
-    async def publish(self: HttpSidecar, topic: str, event: bytes, seconds_max: float = CALL_SECONDS_MAX) -> None:
+    async def publish(self: Sidecar, topic: str, event: bytes, seconds_max: float = CALL_SECONDS_MAX) -> None:
         try:
             (Path(folder) / topic).unlink()
         except FileNotFoundError:
             await original(self, topic, event, seconds_max)
 
-    HttpSidecar.publish = publish  # type: ignore[method-assign]  # this module exists to patch
+    Sidecar.publish = publish  # type: ignore[method-assign]  # this module exists to patch
     importlib.import_module(module_of(app_id)).main()
 
 

@@ -5,7 +5,6 @@ lost race.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,13 @@ import pytest
 import valkey
 
 from sidecart.chassis.errors import Conflict, WriteRefused
-from sidecart.chassis.sidecar import HttpSidecar, connect
-from sidecart.launcher import daprd
-from sidecart.launcher.apps import read_apps
+from sidecart.chassis.sidecar import Sidecar, connect
 from sidecart.launcher.deadline import Deadline
-from sidecart.launcher.environment import plain_environment
-from sidecart.launcher.ports import free_port
 from sidecart.launcher.processes import Processes
-from sidecart.launcher.project import root
 from sidecart.launcher.servers import postgres as postgres_server
 from sidecart.launcher.servers import valkey as valkey_server
 from sidecart.launcher.servers.registry import STORES
-from sidecart.launcher.sidecar import Sidecar, command
+from tests.full import real_sidecar
 
 Refuse = Callable[[str, Path], None]
 
@@ -99,25 +93,24 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
     try:
         yield running
     finally:
-        running.stop(["sidecar"], 20)
+        running.stop([real_sidecar.NAME], real_sidecar.STOP_SECONDS_MAX)
         running.stop([valkey_server.NAME, postgres_server.NAME], postgres_server.STOP_SECONDS)
 
 
+@pytest.mark.parametrize("api", ["http", "grpc"])
 @pytest.mark.parametrize(("store", "refuse", "reason"), WAYS, ids=[refuse.__name__ for _, refuse, _ in WAYS])
 def test_a_refusal_differs_from_a_lost_race(
-    store: str, refuse: Refuse, reason: str, processes: Processes, tmp_path: Path
+    store: str, refuse: Refuse, reason: str, api: str, processes: Processes, tmp_path: Path
 ) -> None:
     """Refused updates and inserts raise WriteRefused; the problem is the server's reason, without a
     key.
     """
     address = STORES[store].start(processes, tmp_path / "data", Deadline())
-    port = start_sidecar(processes, store, address)
+    ports = real_sidecar.new_ports()
+    real_sidecar.start(processes, ports, store, address)
 
-    async def scenario(sidecar: HttpSidecar) -> None:
-        started = time.monotonic()
-        while not await sidecar.store_probe.answers():  # the sidecar does not report when it is up
-            assert time.monotonic() - started < 60
-            await asyncio.sleep(0.1)
+    async def scenario(sidecar: Sidecar) -> None:
+        await real_sidecar.until_ready(sidecar)
         await sidecar.save("person:ada", b"1", None)
         _, etag = await sidecar.load("person:ada")
         with pytest.raises(Conflict):
@@ -132,16 +125,8 @@ def test_a_refusal_differs_from_a_lost_race(
         assert (b"1", etag) == await sidecar.load("person:ada")
 
     async def run() -> None:
-        async with connect(port, "") as sidecar:
+        grpc_port = ports.grpc_port if api == "grpc" else None
+        async with connect(ports.http_port, "", dapr_grpc_port=grpc_port) as sidecar:
             await scenario(sidecar)
 
     asyncio.run(run())
-
-
-def start_sidecar(processes: Processes, store: str, address: str) -> int:
-    """Start a sidecar with this store and no other component; return the port of its API."""
-    ports = Sidecar("user", free_port(), free_port(), free_port(), None)
-    found = daprd.find(print, Deadline())
-    words = command(found.path, read_apps()["user"], ports, [root() / "components" / "stores" / store], [])
-    processes.start("sidecar", words, env={**plain_environment(), **STORES[store].variables(address)}, cwd=root())
-    return ports.http_port

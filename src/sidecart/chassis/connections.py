@@ -13,22 +13,12 @@ from typing import cast
 
 import httptools
 
-from sidecart.chassis.deadlines import Deadlines
+from sidecart.chassis.deadlines import TaskDeadlines
+from sidecart.chassis.http2.errors import BrokenOff, NotConnected
 from sidecart.chassis.settings import in_url
 
 IDLE_SECONDS_MAX = 60.0  # shorter than the server's own limit for idle connections
 RETRIED_METHODS = frozenset({"GET"})  # retried once if the server closes an idle connection first
-
-
-class NotConnected(Exception):
-    """No connection could be opened: nothing was sent."""
-
-
-class BrokenOff(Exception):
-    """The connection ended before the response was complete.
-
-    The request may or may not have been carried out.
-    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +125,7 @@ class Connections:
         self._host = host
         self._port = port
         self._free = asyncio.Semaphore(connections_max)
-        self._deadlines = Deadlines()
+        self._deadlines = TaskDeadlines()
         self._idle: list[_Connection] = []
         lines = {"host": f"{in_url(host)}:{port}", **headers}
         if not all(f"{name}{value}".isascii() and f"{name}{value}".isprintable() for name, value in lines.items()):

@@ -1,66 +1,38 @@
-"""Deadlines of the calls in progress, with one timer for all of them.
+"""Deadlines that cancel tasks, with one timer for all of them.
 
-A timer for each call costs 7 µs: as much as a fifth of a call to the sidecar.
+A timer for each call, which `asyncio.timeout` sets, costs 7 µs: as much as a fifth of a call to the
+sidecar.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 from types import TracebackType
 
+from sidecart.chassis.http2.deadlines import Deadlines
 
-class Deadlines:
-    """The deadlines of one event loop's calls; the timer is set for the earliest one.
 
-    A call that completes leaves the timer alone. So the timer of a busy process fires once in the
-    longest time that a call may take, and then it is set again.
-    """
+class TaskDeadlines:
+    """The deadlines of the tasks of one event loop; create it while the loop runs."""
 
     def __init__(self) -> None:
-        self._calls: set[_Call] = set()
-        self._timer: asyncio.TimerHandle | None = None
-        self._due = math.inf
+        self._calls = Deadlines[_Call](asyncio.get_running_loop(), _Call.expire)
 
     def within(self, seconds: float) -> _Call:
         """Return a context manager that raises TimeoutError if its block takes longer.
 
         It cancels the task at the deadline, as `asyncio.timeout` does.
         """
-        return _Call(self, seconds)
-
-    def _add(self, call: _Call) -> None:
-        self._calls.add(call)
-        if call.deadline < self._due:
-            self._set_timer(call.deadline)
-
-    def _remove(self, call: _Call) -> None:
-        self._calls.discard(call)
-
-    def _set_timer(self, due: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._due = due
-        self._timer = asyncio.get_running_loop().call_at(due, self._sweep)
-
-    def _sweep(self) -> None:
-        # The clock of the loop may be a little behind the time of the timer.
-        now = max(asyncio.get_running_loop().time(), self._due)
-        self._timer, self._due = None, math.inf
-        for call in [each for each in self._calls if each.deadline <= now]:
-            self._calls.discard(call)
-            call.expire()
-        if self._calls:
-            self._set_timer(min(call.deadline for call in self._calls))
+        return _Call(self._calls, seconds)
 
 
 class _Call:
     """One block with a deadline."""
 
-    __slots__ = ("_cancels", "_deadlines", "_has_expired", "_seconds", "_task", "deadline")
+    __slots__ = ("_calls", "_cancels", "_has_expired", "_seconds", "_task", "deadline")
 
-    def __init__(self, deadlines: Deadlines, seconds: float) -> None:
-        self._deadlines = deadlines
+    def __init__(self, calls: Deadlines[_Call], seconds: float) -> None:
+        self._calls = calls
         self._seconds = seconds
         self._has_expired = False
 
@@ -69,7 +41,7 @@ class _Call:
         assert task is not None, "a deadline needs a task that it can cancel"
         self._task, self._cancels = task, task.cancelling()
         self.deadline = asyncio.get_running_loop().time() + self._seconds
-        self._deadlines._add(self)
+        self._calls.add(self)
 
     def expire(self) -> None:
         """Cancel the task that is in the block."""
@@ -77,7 +49,7 @@ class _Call:
         self._task.cancel()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._deadlines._remove(self)
+        self._calls.discard(self)
         # A cancellation from outside the block stays one.
         if self._has_expired and self._task.uncancel() <= self._cancels and kind is asyncio.CancelledError:
             raise TimeoutError from error

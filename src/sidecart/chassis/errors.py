@@ -33,7 +33,10 @@ class SidecarTimeout(SidecarUnavailable):
 
 
 class SidecarUnreachable(SidecarUnavailable):
-    """No connection to the sidecar could be opened: the call was not sent."""
+    """The call was not carried out.
+
+    No connection to the sidecar could be opened, or the sidecar states that it did not process it.
+    """
 
 
 class NotSent(SidecarUnavailable):

@@ -14,6 +14,7 @@ LOOPBACK = "127.0.0.1"
 CONNECTIONS_MAX = 50_000
 CONNECTIONS_PER_ADDRESS_MAX = 500
 PROXIES = frozenset({LOOPBACK, "::1"})
+SIDECAR_API, HTTP, GRPC = "SIDECAR_API", "http", "grpc"
 HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
 
 
@@ -75,6 +76,12 @@ def addresses(environ: Mapping[str, str], name: str, default: frozenset[str]) ->
         raise SettingError(name, str(error)) from None
 
 
+def _grpc_port(environ: Mapping[str, str]) -> int | None:
+    if choice(environ, SIDECAR_API, (HTTP, GRPC), HTTP) == HTTP:
+        return None
+    return whole(environ, "DAPR_GRPC_PORT", 1, 65535)
+
+
 def in_url(host: str) -> str:
     """Return a host as it appears in a URL and in a Host header: an IPv6 address gets brackets."""
     return f"[{host.partition('%')[0]}]" if ":" in host else host
@@ -90,6 +97,8 @@ class Settings:
     app_api_token: str
     dapr_api_token: str
     dapr_host: str = LOOPBACK
+    dapr_grpc_port: int | None = None
+    """The port of the sidecar's gRPC API, if state and publishes use it."""
     log_format: str = "human"
     log_level: str = "info"
     metrics_host: str = LOOPBACK
@@ -109,6 +118,7 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
         app_api_token=text(environ, "APP_API_TOKEN"),
         dapr_api_token=text(environ, "DAPR_API_TOKEN"),
         dapr_host=host(environ, "DAPR_HOST", LOOPBACK),
+        dapr_grpc_port=_grpc_port(environ),
         log_format=choice(environ, "LOG_FORMAT", logs.FORMATS, "human"),
         log_level=choice(environ, "LOG_LEVEL", logs.LEVELS, "info"),
         metrics_host=host(environ, "METRICS_HOST", LOOPBACK),

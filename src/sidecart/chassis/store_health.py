@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
 from typing import Protocol
 
 import msgspec
 
 from sidecart.chassis.connections import Answer
 from sidecart.chassis.errors import SidecarUnavailable, SidecarUnreachable
+from sidecart.chassis.sidecar_api import PROBE_KEY
 
 log = logging.getLogger(__name__)
 
@@ -22,21 +22,20 @@ SAVED = (200, 201, 204)
 """The statuses of a successful write."""
 REASON_CHARACTERS_MAX = 200
 
-PROBE_KEY = "health-probe"
-# Last-write, so that the probe is always a valid write, and always the same record.
-PROBE = msgspec.json.encode([{"key": PROBE_KEY, "value": 1}])
 PROBE_SECONDS_MAX = 2.0  # for each of the two calls; a sidecar may retry a refused write
 UNREACHABLE_SECONDS = 1.0  # between two probes
 REFUSED_SECONDS = 2.0
 START_SECONDS = 0.2
 
 
-class Call(Protocol):
-    """Calls the sidecar; raises SidecarUnavailable."""
+class Api(Protocol):
+    """The calls of a probe; each raises SidecarUnavailable."""
 
-    def __call__(
-        self, method: str, path: str, body: bytes | None = None, *, seconds_max: float
-    ) -> Awaitable[Answer]: ...
+    async def get(self, key: str, seconds_max: float) -> Answer:
+        """Load a record."""
+
+    async def put_probe(self, seconds_max: float) -> Answer:
+        """Write the probe record."""
 
 
 class StoreHealth:
@@ -107,12 +106,11 @@ class StoreHealth:
 
 
 class StoreProbe:
-    """Probes the store at `state_path`, and records the results in its health."""
+    """Probes the store, and records the results in its health."""
 
-    def __init__(self, health: StoreHealth, call: Call, state_path: str) -> None:
+    def __init__(self, health: StoreHealth, api: Api) -> None:
         self._health = health
-        self._call = call
-        self._state_path = state_path
+        self._api = api
         self._probing = asyncio.Lock()
 
     async def answers(self, seconds_max: float = PROBE_SECONDS_MAX) -> bool:
@@ -121,8 +119,8 @@ class StoreProbe:
         Each of the two calls may take `seconds_max`.
         """
         try:
-            written = await self._call("POST", self._state_path, PROBE, seconds_max=seconds_max)
-            read = await self._call("GET", f"{self._state_path}/{PROBE_KEY}", seconds_max=seconds_max)
+            written = await self._api.put_probe(seconds_max)
+            read = await self._api.get(PROBE_KEY, seconds_max)
         except SidecarUnavailable as fault:
             # At startup the sidecar may not run yet; it checks the health of this app as soon as it
             # does.

@@ -53,7 +53,9 @@ def gateway(
 
     @asynccontextmanager
     async def lifespan(app: InboundApp) -> AsyncIterator[None]:
-        async with connect(config.dapr_http_port, config.dapr_api_token, config.dapr_host) as sidecar:
+        async with connect(
+            config.dapr_http_port, config.dapr_api_token, config.dapr_host, config.dapr_grpc_port
+        ) as sidecar:
             wiring = Wiring.of(application, sidecar, probe, stop, own)
             wiring.attach(app)
             topics = [Subscription("replies", topic, handle) for topic, handle in wiring.topics().items()]

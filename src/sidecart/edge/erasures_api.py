@@ -12,7 +12,7 @@ from fastapi import Request, Response
 from sidecart.chassis.audit_trail import AuditTrail
 from sidecart.chassis.errors import SidecarUnavailable
 from sidecart.chassis.events import now
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 from sidecart.edge.callers import Caller, Callers, forbidden
 from sidecart.edge.command import Command, Deadline, build_command
 from sidecart.edge.commands_api import RETRY_AFTER_SECONDS, Responses
@@ -34,7 +34,7 @@ UNKNOWN = "unknown (AUTH=off)"
 class ErasuresApi:
     """Handles the DELETE routes of an application."""
 
-    sidecar: HttpSidecar
+    sidecar: Sidecar
     dispatcher: CommandDispatcher
     responses: Responses
     known: KnownResources

@@ -10,7 +10,7 @@ from fastapi import Request, Response
 
 from sidecart.chassis.connections import Answer
 from sidecart.chassis.errors import SidecarUnavailable
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 from sidecart.edge.callers import Callers
 from sidecart.edge.erasures_api import require_own
 from sidecart.edge.personal_data import ExportDeclaration
@@ -24,7 +24,7 @@ READ_SECONDS_MAX = 2.0
 class ExportsApi:
     """Handles the export routes of an application."""
 
-    sidecar: HttpSidecar
+    sidecar: Sidecar
     callers: Callers | None
     """None: every caller may read everything (AUTH=off)."""
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import msgspec
 
 from sidecart.chassis.errors import SidecarUnavailable, SidecarUnreachable
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 from sidecart.chassis.telemetry import request_context
 from sidecart.edge.command import Command, Deadline
 from sidecart.edge.declarations import FlowDeclaration
@@ -103,7 +103,7 @@ class CommandDispatcher:
 
     def __init__(
         self,
-        sidecar: HttpSidecar,
+        sidecar: Sidecar,
         held: HeldRequests,
         pending_commands: PendingCommands,
         journal: Journal,

@@ -10,7 +10,7 @@ import asyncio
 import logging
 
 from sidecart.chassis.errors import SidecarUnavailable, TransientError
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 from sidecart.edge.command import Deadline
 from sidecart.edge.pending_commands import PendingCommands
 from sidecart.edge.problems import not_found, unavailable
@@ -24,7 +24,7 @@ ASK_SECONDS_MAX = 0.5
 class KnownResources:
     """Answers whether a resource exists, from the cache or from the service that has it."""
 
-    def __init__(self, sidecar: HttpSidecar, pending_commands: PendingCommands) -> None:
+    def __init__(self, sidecar: Sidecar, pending_commands: PendingCommands) -> None:
         self._sidecar = sidecar
         self._pending_commands = pending_commands
         self.paths: dict[str, None] = {}

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from sidecart.chassis.errors import TransientError
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 from sidecart.edge.command import Command, resource_of
 from sidecart.edge.pending_index import IndexFull, PendingIndex
 from sidecart.edge.pending_records import PendingCommand, PendingRecord, PendingRecords, Rejection, TooManyCommands
@@ -33,7 +33,7 @@ class NotRecorded(Exception):
 class PendingCommands:
     """The pending commands of this replica."""
 
-    def __init__(self, sidecar: HttpSidecar, pod_name: str, now: Callable[[], datetime]) -> None:
+    def __init__(self, sidecar: Sidecar, pod_name: str, now: Callable[[], datetime]) -> None:
         self.tracking = Tracking()
         self.resource_of: Mapping[str, str] = self.tracking.resource_of
         """Maps the id of each command that this replica tracks to its resource."""

@@ -12,7 +12,7 @@ from math import inf
 
 from sidecart.chassis.errors import TransientError
 from sidecart.chassis.reply_topics import readdressed
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 from sidecart.edge.pending_commands import PendingCommands
 from sidecart.edge.pending_tracking import RETRY_SECONDS, Tracked
 from sidecart.edge.replicas import OTHERS_SECONDS, Replicas
@@ -26,7 +26,7 @@ AT_ONCE_MAX = 10  # resources processed at the same time
 Publish = Callable[[str, bytes], Awaitable[None]]
 
 
-def republisher(sidecar: HttpSidecar, reply_to: str) -> Publish:
+def republisher(sidecar: Sidecar, reply_to: str) -> Publish:
     """Return a function that publishes a stored command again, so that its reply comes here.
 
     The command may name a gateway that is gone. `reply_to` is empty if this gateway reads the

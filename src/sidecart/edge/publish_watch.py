@@ -13,7 +13,7 @@ import logging
 
 from sidecart.chassis.errors import SidecarTimeout, SidecarUnavailable, SidecarUnreachable
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ SIDECAR = "the gateway's sidecar does not answer"
 class PublishWatch:
     """Tracks whether publishing works; while it is blocked, the sidecar's client sends no event."""
 
-    def __init__(self, sidecar: HttpSidecar, probe: LoopbackProbe) -> None:
+    def __init__(self, sidecar: Sidecar, probe: LoopbackProbe) -> None:
         self._sidecar = sidecar
         self._probe = probe
         self.problem = ""

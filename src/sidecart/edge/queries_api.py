@@ -18,7 +18,7 @@ from fastapi import Request, Response
 
 from sidecart.chassis.connections import Answer
 from sidecart.chassis.errors import SidecarUnavailable, TransientError
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 from sidecart.edge.callers import Caller, Callers, forbidden
 from sidecart.edge.command import Deadline
 from sidecart.edge.declarations import QueryDeclaration
@@ -45,7 +45,7 @@ READ_SECONDS_MAX = 2.0  # for the service; the lookup of the pending record has 
 class QueriesApi:
     """Handlers of the GET routes."""
 
-    sidecar: HttpSidecar
+    sidecar: Sidecar
     pending_commands: PendingCommands
     reconciler: Reconciler
     flows: Flows

@@ -14,7 +14,7 @@ from contextlib import suppress
 from sidecart.chassis.errors import SidecarUnavailable
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.shutdown import ShutdownSignal
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 from sidecart.edge.issuer_keys import IssuerKeys
 from sidecart.edge.journal import Journal
 from sidecart.edge.key_secrets import NOT_LOADED, KeySecrets
@@ -32,7 +32,7 @@ class Readiness:
 
     def __init__(
         self,
-        sidecar: HttpSidecar,
+        sidecar: Sidecar,
         probe: LoopbackProbe,
         pending_commands: PendingCommands,
         journal: Journal,

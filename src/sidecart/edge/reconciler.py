@@ -22,7 +22,7 @@ from itertools import count
 import msgspec
 
 from sidecart.chassis.errors import TransientError
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 from sidecart.edge.flows import FlowKind, Flows
 from sidecart.edge.journal import RETENTION_SECONDS, Flow, Journal
 from sidecart.edge.journal_recovery import resume, tidy
@@ -59,7 +59,7 @@ class Reconciler:
 
     def __init__(
         self,
-        sidecar: HttpSidecar,
+        sidecar: Sidecar,
         journal: Journal,
         pending_commands: PendingCommands,
         flows: Flows,

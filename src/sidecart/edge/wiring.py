@@ -14,7 +14,7 @@ from sidecart.chassis.server.inbound import Handler, InboundApp
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.serve import background
 from sidecart.chassis.server.shutdown import ShutdownSignal
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 from sidecart.edge.callers import Callers
 from sidecart.edge.commands_api import CommandsApi, Responses
 from sidecart.edge.declarations import Application
@@ -72,7 +72,7 @@ class Wiring:
     def of(
         cls,
         application: Application,
-        sidecar: HttpSidecar,
+        sidecar: Sidecar,
         probe: LoopbackProbe,
         shutdown: ShutdownSignal,
         own: Settings,

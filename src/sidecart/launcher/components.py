@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from sidecart.chassis.sidecar import PUBSUB, STORE
+from sidecart.chassis.sidecar_api import PUBSUB, STORE
 from sidecart.launcher import topic_scopes
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.topics import GATEWAY, INBOX, REPLIES, component_of, read_topics

@@ -1,4 +1,4 @@
-"""A fake daprd on a free port: state with ETags, publish, invoke."""
+"""A fake daprd on free ports: state with ETags, publish, invoke, over HTTP and over gRPC."""
 
 import asyncio
 import json
@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from aiohttp import web
+
+from tests.unit.chassis.grpc_daprd import GrpcFront
+from tests.unit.chassis.http2.h2_server import H2Server
 
 REFUSAL = "failed saving state in state store statestore: ERROR: read-only (SQLSTATE 25006)"
 
@@ -28,7 +31,7 @@ class Daprd:
     """The received calls, the stored records, and the failures of later calls."""
 
     def __init__(self) -> None:
-        self.port = 0
+        self.port = self.grpc_port = 0
         self.calls: list[Call] = []
         self.state: dict[str, tuple[bytes, int]] = {}
         self.conflict_status = 409
@@ -47,17 +50,23 @@ class Daprd:
         body = await request.read()
         token, trace = request.headers.get("dapr-api-token"), request.headers.get("traceparent")
         kind = request.headers.get("content-type", "")
-        self.calls.append(Call(request.method, request.raw_path, token, kind, body, trace))
-        if self.is_silent:
-            await self._stopped.wait()
         if self.hangs_up:
             assert request.transport is not None
             request.transport.close()
+        return await self.handle(request.method, request.raw_path, token, kind, body, trace)
+
+    async def handle(
+        self, method: str, path: str, token: str | None, kind: str, body: bytes, trace: str | None
+    ) -> web.Response:
+        """Carry out one call, which came over HTTP or over gRPC."""
+        self.calls.append(Call(method, path, token, kind, body, trace))
+        if self.is_silent:
+            await self._stopped.wait()
         if self.answers:
             return self.answers.pop(0)
-        if self.is_store_unreachable and "/state/" in request.raw_path:
+        if self.is_store_unreachable and "/state/" in path:
             return web.Response(status=500)
-        match request.method, request.raw_path.split("/")[2:]:
+        match method, path.split("/")[2:]:
             case "GET", ["state", "statestore", key]:
                 return self._get(unquote(key))
             case "POST", ["state", "statestore"]:
@@ -111,6 +120,11 @@ class Daprd:
                     found += [f"save {item['key']}" for item in json.loads(call.body)]
         return found
 
+    @property
+    def has_stopped(self) -> bool:
+        """Return whether calls get no response any more."""
+        return self._stopped.is_set()
+
     def stop(self) -> None:
         """Release the calls that got no response."""
         self._stopped.set()
@@ -131,10 +145,15 @@ async def daprd() -> AsyncIterator[Daprd]:
     app.router.add_route("*", "/{path:.*}", fake.answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
+    grpc = H2Server(GrpcFront(fake).answer)
     try:
+        listening = await grpc.listen()
+        fake.grpc_port = grpc.port
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         fake.port = runner.addresses[0][1]
         yield fake
     finally:
         fake.stop()
         await runner.cleanup()
+        grpc.close(listening)
+    assert [] == grpc.violations

@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager
 import pytest
 import uvloop
 
-from sidecart.chassis.connections import Answer, BrokenOff, Connections, NotConnected
+from sidecart.chassis.connections import Answer, Connections
+from sidecart.chassis.http2.errors import BrokenOff, NotConnected
 
 OK = b"HTTP/1.1 200 OK\r\nETag: 7\r\ncontent-length: 2\r\n\r\nhi"
 Reaction = Callable[[int, asyncio.StreamWriter], Awaitable[None]]

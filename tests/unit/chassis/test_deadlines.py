@@ -11,13 +11,13 @@ from collections.abc import Awaitable
 import pytest
 import uvloop
 
-from sidecart.chassis.deadlines import Deadlines
+from sidecart.chassis.deadlines import TaskDeadlines
 
 LONG = 60.0
 SHORT = 0.05
 
 
-async def _within(deadlines: Deadlines, seconds: float, wait: Awaitable[object]) -> float:
+async def _within(deadlines: TaskDeadlines, seconds: float, wait: Awaitable[object]) -> float:
     """Return the time that the block took until it ended or its deadline passed."""
     loop = asyncio.get_running_loop()
     started = loop.time()
@@ -33,7 +33,7 @@ def test_a_block_ends_at_its_deadline() -> None:
     """It gets TimeoutError at the deadline, and the task can go on."""
 
     async def scenario() -> None:
-        took = await _within(Deadlines(), SHORT, asyncio.Event().wait())
+        took = await _within(TaskDeadlines(), SHORT, asyncio.Event().wait())
 
         assert SHORT <= took < LONG
         assert 0 == asyncio.current_task().cancelling()  # type: ignore[union-attr]  # it runs in a task
@@ -45,7 +45,7 @@ def test_each_deadline_holds_whatever_the_sequence() -> None:
     """Calls with earlier deadlines start after others, and still end first; a later one goes on."""
 
     async def scenario() -> None:
-        deadlines, ended = Deadlines(), list[float]()
+        deadlines, ended = TaskDeadlines(), list[float]()
 
         async def call(seconds: float) -> None:
             await _within(deadlines, seconds, asyncio.Event().wait())
@@ -65,7 +65,7 @@ def test_a_deadline_holds_after_the_call_that_set_the_timer() -> None:
     """The first call completes and leaves its timer; the next call's deadline is later."""
 
     async def scenario() -> None:
-        deadlines = Deadlines()
+        deadlines = TaskDeadlines()
         with deadlines.within(SHORT):
             pass
 
@@ -78,7 +78,7 @@ def test_a_block_that_completes_is_not_disturbed_later() -> None:
     """Its task is not canceled when the deadline of the block passes."""
 
     async def scenario() -> None:
-        deadlines = Deadlines()
+        deadlines = TaskDeadlines()
         with deadlines.within(SHORT):
             await asyncio.sleep(0)
 
@@ -91,7 +91,7 @@ def test_a_cancellation_from_outside_stays_one() -> None:
     """A canceled task gets CancelledError, also when its deadline passes at the same time."""
 
     async def canceled(*, at_the_deadline: bool) -> None:
-        deadlines = Deadlines()
+        deadlines = TaskDeadlines()
         task = asyncio.create_task(_within(deadlines, 0.0 if at_the_deadline else LONG, asyncio.Event().wait()))
         await asyncio.sleep(0)
         task.cancel()
@@ -112,9 +112,9 @@ def test_an_exception_of_the_block_passes() -> None:
             raise KeyError from None
 
     async def scenario() -> None:
-        with pytest.raises(KeyError), Deadlines().within(LONG):
+        with pytest.raises(KeyError), TaskDeadlines().within(LONG):
             raise KeyError
         with pytest.raises(KeyError):
-            await _within(Deadlines(), 0.0, failing())
+            await _within(TaskDeadlines(), 0.0, failing())
 
     uvloop.run(scenario())

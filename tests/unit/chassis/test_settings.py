@@ -23,6 +23,16 @@ def test_the_hosts_of_the_app_and_its_sidecar_can_be_set() -> None:
     assert ("0.0.0.0", "order-dapr") == (read.app_host, read.dapr_host)
 
 
+def test_the_api_of_the_sidecar_can_be_chosen() -> None:
+    """With `grpc` the port of that API is required; `http` is the default, and reads no such port."""
+    assert settings.read({**WHOLE, "DAPR_GRPC_PORT": "x"}).dapr_grpc_port is None
+    assert 50001 == settings.read({**WHOLE, "SIDECAR_API": "grpc", "DAPR_GRPC_PORT": "50001"}).dapr_grpc_port
+    with pytest.raises(SettingError, match="DAPR_GRPC_PORT"):
+        settings.read({**WHOLE, "SIDECAR_API": "grpc"})
+    with pytest.raises(SettingError, match="SIDECAR_API"):
+        settings.read({**WHOLE, "SIDECAR_API": "udp"})
+
+
 @pytest.mark.parametrize("name", WHOLE)
 @pytest.mark.parametrize("value", [None, ""])
 def test_a_missing_or_empty_setting_stops_startup_by_name(name: str, value: str | None) -> None:

@@ -12,7 +12,7 @@ from sidecart.chassis.connections import Answer
 from sidecart.chassis.dead_letters import DeadLetters
 from sidecart.chassis.errors import WriteRefused
 from sidecart.chassis.paged_index import PagedIndex
-from sidecart.chassis.sidecar import HttpSidecar, connect
+from sidecart.chassis.sidecar import Sidecar, connect
 from sidecart.chassis.speculation import SpeculativeProcessor
 from sidecart.chassis.store_health import StoreHealth
 from sidecart.edge.command import build_command
@@ -24,7 +24,7 @@ from tests.unit.chassis.toy_service import AT, JARS, coin
 USER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
 COMMAND = build_command("LampWanted", USER, f"/lamp/{USER}", {}, {"lamp_id": USER}, at=AT)
 MAIL = Mail("{}", since=AT, due=AT)
-LOOPS: dict[str, Callable[[HttpSidecar], Awaitable[object]]] = {
+LOOPS: dict[str, Callable[[Sidecar], Awaitable[object]]] = {
     "an event": lambda sidecar: SpeculativeProcessor(JARS, sidecar, lambda: AT).process("CoinPut", coin("c-1")),
     "a dead letter": lambda sidecar: DeadLetters(sidecar, lambda: AT).write("Lamp", b"{}", "why", ""),
     "an index": lambda sidecar: PagedIndex(sidecar, "index").add("1"),

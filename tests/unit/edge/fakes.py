@@ -8,11 +8,11 @@ import msgspec
 
 from sidecart.chassis.connections import Answer
 from sidecart.chassis.errors import Conflict, SidecarTimeout, SidecarUnavailable, WriteRefused
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 from sidecart.chassis.store_health import StoreHealth
 
 
-class FakeSidecar(HttpSidecar):
+class FakeSidecar(Sidecar):
     """Records published events in a list and stores records with ETags.
 
     A test can make publishes and store calls fail. Several fakes may share the records, like

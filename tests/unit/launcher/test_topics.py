@@ -1,6 +1,6 @@
 """The topic list: the publisher and the consumers of each event."""
 
-from sidecart.chassis.sidecar import PUBSUB
+from sidecart.chassis.sidecar_api import PUBSUB
 from sidecart.launcher.topics import GATEWAY, REPLIES, app_ids, probe_topic, read_topics, subscriptions
 
 

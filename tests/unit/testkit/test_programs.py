@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 from sidecart.launcher.errors import LaunchError
 from sidecart.testkit import programs
 from sidecart.testkit.programs import Program, read_programs
@@ -39,7 +39,7 @@ def test_a_new_service_needs_no_line(module: Path) -> None:
     found = read_programs({}, WHERE)
 
     assert ["lamp"] == list(found)
-    subscriptions = found["lamp"].wire(cast(HttpSidecar, FakeSidecar())).subscriptions
+    subscriptions = found["lamp"].wire(cast(Sidecar, FakeSidecar())).subscriptions
     assert set(found["lamp"].service.inputs) == {each.topic for each in subscriptions}
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from sidecart.chassis.errors import TransientError
 from sidecart.chassis.events import CloudEvent, now, timestamp
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 
 PROBE_SECONDS = 1.0  # between two probe events: the first ones may precede the queue
 
@@ -50,7 +50,7 @@ class LoopbackProbe:
         )
         return msgspec.json.encode(event)
 
-    async def send_until_returned(self, sidecar: HttpSidecar) -> None:
+    async def send_until_returned(self, sidecar: Sidecar) -> None:
         """Publish a probe event every `PROBE_SECONDS` until one returns."""
         while not self.has_returned:
             with suppress(TransientError):  # the sidecar may still be starting

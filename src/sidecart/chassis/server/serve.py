@@ -33,7 +33,7 @@ from sidecart.chassis.server.protocol import BoundedHttp
 from sidecart.chassis.server.shutdown import GracefulServer, ShutdownSignal
 from sidecart.chassis.service import Service
 from sidecart.chassis.settings import Settings
-from sidecart.chassis.sidecar import HttpSidecar, connect
+from sidecart.chassis.sidecar import Sidecar, connect
 from sidecart.chassis.speculation import SpeculativeProcessor
 from sidecart.chassis.telemetry import logs
 from sidecart.chassis.telemetry.tracing import traced
@@ -75,7 +75,7 @@ class ServiceWiring:
     background_tasks: Callable[[DeadLetters], Awaitable[None]] | None = None
 
 
-WireService = Callable[[HttpSidecar], ServiceWiring]
+WireService = Callable[[Sidecar], ServiceWiring]
 
 
 def service_app(name: str, settings: Settings, wire: WireService) -> ASGIApp:
@@ -87,7 +87,9 @@ def service_app(name: str, settings: Settings, wire: WireService) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(app: InboundApp) -> AsyncIterator[None]:
-        async with connect(settings.dapr_http_port, settings.dapr_api_token, settings.dapr_host) as sidecar:
+        async with connect(
+            settings.dapr_http_port, settings.dapr_api_token, settings.dapr_host, settings.dapr_grpc_port
+        ) as sidecar:
             app.state.sidecar = sidecar
             wired, dead_letters = wire(sidecar), DeadLetters(sidecar, now)
             probe_subscription = Subscription(probe.component, probe.topic, probe.handle)
@@ -112,7 +114,7 @@ def service_app(name: str, settings: Settings, wire: WireService) -> ASGIApp:
 def _add_health_routes(app: InboundApp, probe: LoopbackProbe) -> None:
     @app.get(HEALTH)
     async def healthz() -> Response:
-        sidecar: HttpSidecar = app.state.sidecar
+        sidecar: Sidecar = app.state.sidecar
         # Probe now, so that a recovered store makes the app healthy without a delay.
         if sidecar.store.is_unreachable and not sidecar.store.write_refusal:
             await sidecar.store_probe.answers(HEALTH_CALL_SECONDS_MAX)
@@ -130,7 +132,7 @@ def _add_health_routes(app: InboundApp, probe: LoopbackProbe) -> None:
         )
 
 
-def inbox(service: Service[Any, Any], sidecar: HttpSidecar, erase_more: Erase | None = None) -> list[Subscription]:
+def inbox(service: Service[Any, Any], sidecar: Sidecar, erase_more: Erase | None = None) -> list[Subscription]:
     """Return the subscriptions to a service's inputs, with one event processor for all of them.
 
     `erase_more` erases what the records and the dead letters do not hold.

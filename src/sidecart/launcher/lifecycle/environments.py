@@ -31,6 +31,7 @@ def app_environment(state: State, wiring: Wiring, name: str) -> dict[str, str]:
         "APP_PORT": str(ports[name]),
         "METRICS_PORT": str(ports[metrics_of(name)]),
         "DAPR_HTTP_PORT": str(wiring.port(sidecar, ports[sidecar])) if sidecar in ports else NOT_KNOWN_YET,
+        "DAPR_GRPC_PORT": str(state.sidecars[name].grpc_port) if name in state.sidecars else NOT_KNOWN_YET,
         "POD_NAME": pod_name_of(name),
     }
     if plan.has_mail_catcher:

@@ -9,12 +9,13 @@ import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
+from sidecart.chassis.http_api import HttpApi
 from sidecart.chassis.server import serve
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 from sidecart.edge.held_requests import CommandDispatcher
 from sidecart.edge.pending_worker import PendingWorker
 from sidecart.edge.reconciler import Reconciler
@@ -25,18 +26,17 @@ from sidecart.testkit.simulation import mutants
 def no_etag(app: Any) -> None:
     """Save without comparing ETags: the last writer wins."""
 
-    async def save(
-        self: HttpSidecar, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None
-    ) -> None:
+    async def save(self: Sidecar, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
         if etag is None:
             await original(self, key, value, None, ttl_seconds=ttl_seconds)
         else:
             write = {"key": key, "value": msgspec.Raw(value)}
-            answer = await self._state_call("POST", "/v1.0/state/statestore", msgspec.json.encode([write]))
+            api = cast(HttpApi, self.api)  # the default
+            answer = await api.call("POST", "/v1.0/state/statestore", msgspec.json.encode([write]))
             assert answer.status in (200, 201, 204), str(answer)
 
-    original = HttpSidecar.save
-    HttpSidecar.save = save  # type: ignore[method-assign]  # this module exists to patch
+    original = Sidecar.save
+    Sidecar.save = save  # type: ignore[method-assign]  # this module exists to patch
 
 
 def no_outbox(app: Any) -> None:

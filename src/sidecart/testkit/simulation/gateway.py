@@ -12,7 +12,7 @@ from typing import cast
 
 import msgspec
 
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 from sidecart.edge import command as edge
 from sidecart.edge.command import resource_of
 from sidecart.edge.commands_api import Responses
@@ -36,9 +36,7 @@ from sidecart.testkit.simulation.sidecar import SimulatedSidecar
 class UnansweredCommands(PendingCommands):
     """Pending commands that need no records: a command without an answer is pending."""
 
-    def __init__(
-        self, sidecar: HttpSidecar, name: str, clock: Callable[[], datetime], commands: Sequence[Command]
-    ) -> None:
+    def __init__(self, sidecar: Sidecar, name: str, clock: Callable[[], datetime], commands: Sequence[Command]) -> None:
         super().__init__(sidecar, name, clock)
         self._clock = clock
         self._commands = commands
@@ -66,7 +64,7 @@ class Gateway:
         reply_to: str,
         commands: Sequence[Command],
     ) -> None:
-        sidecar = cast(HttpSidecar, simulated)
+        sidecar = cast(Sidecar, simulated)
         flows, self.name, self.reply_to = Flows(application), name, reply_to
         self.journal, self.pending = Journal(sidecar, name, clock), UnansweredCommands(sidecar, name, clock, commands)
         publish = republisher(sidecar, reply_to)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import cast
 
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 from sidecart.edge.declarations import Application
 from sidecart.launcher.apps import read_apps
 from sidecart.launcher.consistency import application_of
@@ -100,7 +100,7 @@ def by_convention(program: Program) -> SimulatedApp:
     """
 
     def parts(surroundings: Surroundings) -> Parts:
-        wired = program.wire(cast(HttpSidecar, surroundings.sidecar))
+        wired = program.wire(cast(Sidecar, surroundings.sidecar))
         name = program.service.name
         if wired.background_tasks is not None:
             raise LaunchError(f"the simulation of {name} needs `Parts.on_timer` in place of its background work")

@@ -8,7 +8,7 @@ from typing import cast
 
 from sidecart.chassis.connections import Answer
 from sidecart.chassis.server.serve import WireService
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 from sidecart.chassis.store_health import StoreHealth
 from sidecart.testkit.simulation.broker import Broker
 from sidecart.testkit.simulation.schedule import CURRENT, Schedule
@@ -16,7 +16,7 @@ from sidecart.testkit.simulation.stores import Stores
 
 
 class SimulatedSidecar:
-    """The sidecar of one app, with the interface of `HttpSidecar`."""
+    """The sidecar of one app, with the interface of `Sidecar`."""
 
     def __init__(
         self, app: str, schedule: Schedule, stores: Stores, broker: Broker, wires: Mapping[str, WireService]
@@ -44,7 +44,7 @@ class SimulatedSidecar:
         """Invoke a read of a service; the calls of the service can fail too."""
         await self._schedule.call(lambda: None)
         other = SimulatedSidecar(app_id, self._schedule, self._stores, self._broker, self._wires)
-        for read in self._wires[app_id](cast(HttpSidecar, other)).reads:
+        for read in self._wires[app_id](cast(Sidecar, other)).reads:
             pattern = re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", read.path)
             if matched := re.fullmatch(pattern, path):
                 body = await read.find(matched.groupdict())

@@ -18,7 +18,7 @@ from sidecart.chassis.server import loopback_probe
 from sidecart.chassis.server.inbound import InboundApp, SidecarAuth, Subscription
 from sidecart.chassis.server.serve import Read, ServiceWiring, background, server_config, service_app
 from sidecart.chassis.settings import Settings
-from sidecart.chassis.sidecar import HttpSidecar, connect
+from sidecart.chassis.sidecar import Sidecar, connect
 from sidecart.chassis.store_health import StoreHealth
 from tests.unit.chassis.daprd import Daprd, daprd, until
 
@@ -74,7 +74,7 @@ class Lamps:
 async def running(fake: Daprd) -> AsyncIterator[Lamps]:
     """Run one service with a fake daprd."""
 
-    def wire(sidecar: HttpSidecar) -> ServiceWiring:
+    def wire(sidecar: Sidecar) -> ServiceWiring:
         async def find(params: Any) -> bytes | None:
             if params["id"] == "unreachable":
                 await sidecar.load("unreachable")

@@ -22,7 +22,7 @@ from sidecart.chassis.deferral import FRESH
 from sidecart.chassis.errors import PermanentError, SidecarUnavailable, TransientError
 from sidecart.chassis.events import CloudEvent
 from sidecart.chassis.server.inbound import InboundApp, Subscription
-from sidecart.chassis.sidecar import HttpSidecar, connect
+from sidecart.chassis.sidecar import Sidecar, connect
 from sidecart.chassis.telemetry import request_context, tracing
 from sidecart.chassis.telemetry.spans import Spans, context_of
 from sidecart.launcher.environment import plain_environment
@@ -193,7 +193,7 @@ def test_an_event_is_a_span_of_its_publishers_trace(
     )
 
 
-def with_sidecar(scenario: Callable[[HttpSidecar, Daprd], Awaitable[None]]) -> None:
+def with_sidecar(scenario: Callable[[Sidecar, Daprd], Awaitable[None]]) -> None:
     """Run a scenario against a fake daprd."""
 
     async def play() -> None:
@@ -223,7 +223,7 @@ def test_a_new_event_carries_the_current_context(recorded: RecordedSpans) -> Non
 def test_a_publish_is_a_child_of_the_event_that_caused_it(recorded: RecordedSpans) -> None:
     """The published event carries the context of the publish, and is otherwise unchanged."""
 
-    async def scenario(sidecar: HttpSidecar, fake: Daprd) -> None:
+    async def scenario(sidecar: Sidecar, fake: Daprd) -> None:
         handled = request_context.start_event("Lamp", an_event(traceparent=TRACEPARENT))
         with recorded.spans.event(handled):
             await sidecar.publish("Lamp", an_event(traceid=TRACE_ID, traceparent=TRACEPARENT))
@@ -244,7 +244,7 @@ def test_an_event_of_an_outbox_is_published_in_its_own_trace(recorded: RecordedS
     """An older event that is published while another is processed only links to the other."""
     other = f"00-{TRACE_ID[::-1]}-{SPAN_ID}-01"
 
-    async def scenario(sidecar: HttpSidecar, fake: Daprd) -> None:
+    async def scenario(sidecar: Sidecar, fake: Daprd) -> None:
         with recorded.spans.event(request_context.start_event("Lamp", an_event(traceparent=other))):
             await sidecar.publish("Lamp", an_event(traceid=TRACE_ID, traceparent=TRACEPARENT))
         span = recorded.one("publish Lamp")
@@ -261,7 +261,7 @@ def test_an_event_of_an_outbox_is_published_in_its_own_trace(recorded: RecordedS
 def test_a_pending_command_is_published_in_the_trace_of_its_request(recorded: RecordedSpans) -> None:
     """A publish outside any context stays in the trace of the event."""
 
-    async def scenario(sidecar: HttpSidecar, _played: Daprd) -> None:
+    async def scenario(sidecar: Sidecar, _played: Daprd) -> None:
         await sidecar.publish("Lamp", an_event(traceid=TRACE_ID, traceparent=TRACEPARENT))
 
         assert SPAN_ID == parent(recorded.one("publish Lamp"))
@@ -273,7 +273,7 @@ def test_a_pending_command_is_published_in_the_trace_of_its_request(recorded: Re
 def test_an_event_in_no_trace_is_published_byte_for_byte(recorded: RecordedSpans, event: bytes) -> None:
     """An event without a sampled context is published unchanged, without a traceparent header."""
 
-    async def scenario(sidecar: HttpSidecar, fake: Daprd) -> None:
+    async def scenario(sidecar: Sidecar, fake: Daprd) -> None:
         await sidecar.publish("Lamp", event)
 
         [call] = fake.calls
@@ -288,7 +288,7 @@ def test_calls_are_children_and_no_span_contains_a_key(recorded: RecordedSpans) 
     A state call carries no traceparent, because the sidecar's span would contain the key.
     """
 
-    async def scenario(sidecar: HttpSidecar, fake: Daprd) -> None:
+    async def scenario(sidecar: Sidecar, fake: Daprd) -> None:
         with recorded.spans.event(request_context.start_event("Lamp", an_event(traceparent=TRACEPARENT))):
             await sidecar.load("email:ann@example.com")
             await sidecar.invoke("user", "/user/1", 1.0)

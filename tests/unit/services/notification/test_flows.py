@@ -10,7 +10,7 @@ from services.notification import flows
 from services.notification.flows import settled_mails
 from services.notification.mail.retry_queue import INDEX
 from sidecart.chassis.server.serve import Read
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 from tests.unit.edge.fakes import FakeSidecar
 from tests.unit.services.notification.mail.harness import OTHER, MailHarness, Script, play, requested, serving
 from tests.unit.services.sample_events import ORDER
@@ -106,7 +106,7 @@ def test_an_erasure_has_ended_at_billing_once_the_account_is_erased() -> None:
         "account:erased": {"state": {**account, "erased": True}, "outbox": {}},
         "account:open": {"state": {**account, "announced": True}, "outbox": {}},
     }
-    reads: dict[str, Read] = {read.path: read for read in billing.wire(cast(HttpSidecar, stored(records))).reads}
+    reads: dict[str, Read] = {read.path: read for read in billing.wire(cast(Sidecar, stored(records))).reads}
 
     async def find(kind: str) -> Any:
         return json.loads(await reads[f"/unfinished/{kind}/{{ids}}"].find({"ids": "erased,open,missing"}) or b"")
@@ -123,7 +123,7 @@ def test_a_registration_has_ended_at_billing_once_the_account_is_announced() -> 
         "account:early": {"state": {**account, "announced": False}, "outbox": {}},
         "account:empty": {"state": None, "outbox": {}},
     }
-    reads: dict[str, Read] = {read.path: read for read in billing.wire(cast(HttpSidecar, stored(records))).reads}
+    reads: dict[str, Read] = {read.path: read for read in billing.wire(cast(Sidecar, stored(records))).reads}
 
     async def find_unfinished() -> bytes:
         answer = await reads["/unfinished/user/{ids}"].find({"ids": "announced,early,empty,missing"})

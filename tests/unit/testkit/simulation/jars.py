@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from sidecart.chassis.server.serve import ServiceWiring, inbox
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 from sidecart.edge.bodies import Strict
 from sidecart.edge.command import build_command
 from sidecart.edge.declarations import Application, CommandDeclaration, QueryDeclaration
@@ -66,7 +66,7 @@ APPLICATION = Application(
 )
 
 
-def wire(sidecar: HttpSidecar) -> ServiceWiring:
+def wire(sidecar: Sidecar) -> ServiceWiring:
     """Return the subscriptions of the service."""
     return ServiceWiring(inbox(JARS, sidecar))
 

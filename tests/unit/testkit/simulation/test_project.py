@@ -10,7 +10,7 @@ import pytest
 
 from sidecart.chassis.server.inbound import Subscription
 from sidecart.chassis.server.serve import ServiceWiring, inbox
-from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.sidecar import Sidecar
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.topics import GATEWAY, read_topics, service_ids
 from sidecart.testkit.programs import Program
@@ -53,7 +53,7 @@ def test_a_subscription_beside_the_inbox_is_handled_by_its_own_function() -> Non
     async def handle(body: bytes) -> None:
         handled.append(body)
 
-    sidecar = cast(HttpSidecar, FakeSidecar())
+    sidecar = cast(Sidecar, FakeSidecar())
     parts = parts_of(ServiceWiring([*inbox(JARS, sidecar), Subscription("paintbus", "PaintDelivered", handle)]))
 
     asyncio.run(_awaited(parts, b"red"))
