@@ -15,6 +15,8 @@ from sidecart.chassis.deadlines import TaskDeadlines
 
 LONG = 60.0
 SHORT = 0.05
+ROUNDING = 1e-6
+"""Of a difference of two times."""
 
 
 async def _within(deadlines: TaskDeadlines, seconds: float, wait: Awaitable[object]) -> float:
@@ -25,7 +27,7 @@ async def _within(deadlines: TaskDeadlines, seconds: float, wait: Awaitable[obje
         with deadlines.within(seconds):
             await wait
     except TimeoutError:
-        return loop.time() - started
+        return loop.time() - started + ROUNDING
     return 0.0
 
 
