@@ -16,7 +16,7 @@ OTHER = "other"
 """The kind of a flow whose command has not been seen."""
 IN_PROGRESS = "in progress"
 UNKNOWN = "outcome not seen"
-"""The outcome of a flow whose command has not been seen: it may have ended before the page was opened."""
+"""The outcome of a flow whose command was not seen: it may have ended before the page opened."""
 
 
 @dataclass(slots=True)

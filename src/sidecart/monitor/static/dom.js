@@ -33,8 +33,8 @@ function fill(element, attributes, children) {
 /**
  * A table with column headers; each row is an array whose first text or element heads the row.
  *
- * In a narrow panel, each row of a `wide` table is a block of labeled cells (style.css). A block has
- * no role of its own, so the roles are explicit.
+ * In a narrow panel, each row of a `wide` table is a block of labeled cells (style.css). A block
+ * has no role of its own, so the roles are explicit.
  */
 export function table(caption, heads, rows, kind = "") {
   const body = rows.map(([first, ...others]) =>

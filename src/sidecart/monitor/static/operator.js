@@ -53,7 +53,7 @@ export function init() {
   setInterval(() => document.visibilityState === "visible" && refresh(), REFRESH_MS);
 }
 
-/** Forget the token; without it, the page acts by its key, or shows nothing that needs an operator. */
+/** Forget the token: the page acts by its key again, or shows nothing that needs an operator. */
 function signOut(focused) {
   token = who = "";
   before = undefined;
