@@ -22,6 +22,7 @@ from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.topics import read_topics
 from sidecart.launcher.topology import sidecar_of
+from sidecart.monitor.page_tokens import ADDRESS
 from tests.e2e.test_dead_letters import event
 from tests.full.live_page import Live, opened, shop_with_page
 from tests.suites import STORE_OF_BROKER
@@ -155,6 +156,7 @@ def test_one_group_of_three_is_replayed_and_the_trail_names_the_operator(
     entry = live.page.locator("#audit tbody tr").first
     for text in (BOSS, "replay", f"group {found.id}", "completed", "300 replayed"):
         expect(entry).to_contain_text(text)
+    expect(entry).to_contain_text(f"group {found.id}: 300 dead letters")
     paid = payments[0]["data"]["order_id"]
     live.page.get_by_label("The id of a resource").fill(paid)
     live.page.get_by_role("button", name="Find", exact=True).click()
@@ -163,6 +165,98 @@ def test_one_group_of_three_is_replayed_and_the_trail_names_the_operator(
     expect(live.page.locator("#trace .moments")).to_contain_text("replayed")
     with capsys.disabled():
         print(f"\nreplayed 300 of 1,000 dead letters in {seconds:.1f} s")
+
+
+def test_a_dialog_names_what_its_action_selects(live: Live, shop: System) -> None:
+    """It has the cause, the id and the number of a group, and the id and reason of one dead letter.
+    Discarding looks different, and the dialog says that it cannot be undone.
+    """
+    page, dialog = live.page, live.page.locator("#confirm")
+    groups, newest = page.locator("#dead-letters .groups tbody tr"), page.locator("#dead-letters .newest tbody tr")
+    found = groups_of(shop)["OrderPaid"]
+    colors = set()
+    for action, warned in (("Replay", 0), ("Discard", 1)):
+        row(groups, "OrderPaid").get_by_role("button", name=action).click()
+        for text in (
+            f"{action} all 100 dead letters of this group?",
+            found.reason,
+            found.id,
+            "OrderPaid of notification",
+        ):
+            expect(dialog).to_contain_text(text)
+        expect(dialog.get_by_text("You cannot undo this")).to_have_count(warned)
+        colors.add(page.locator("#confirm-yes").evaluate("one => getComputedStyle(one).backgroundColor"))
+        expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
+        page.keyboard.press("Escape")
+    assert 2 == len(colors)
+
+    button = newest.first.get_by_role("button", name="Discard")
+    name = button.get_attribute("aria-label") or ""
+    button.click()
+    expect(dialog).to_contain_text("Discard this dead letter?")
+    expect(dialog).to_contain_text(name.rpartition(", ")[2])
+    expect(dialog).to_contain_text(newest.first.locator(".reason > span").first.inner_text())
+    page.keyboard.press("Escape")
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1024, 1440])
+def test_every_button_is_reached_without_sideways_scrolling(live: Live, shop: System, width: int) -> None:
+    """No table is wider than its panel, and each button lies within the viewport."""
+    with live.seen_as(width, 844) as page:
+        page.get_by_label("The id of a resource").fill(groups_of(shop)["OrderPaid"].example)
+        page.get_by_role("button", name="Find", exact=True).click()
+        for shown in ("#dead-letters .newest table", "#audit table", "#trace table", "#lag h3"):
+            page.locator(shown).first.wait_for()
+        too_wide = page.evaluate(TOO_WIDE)
+        outside = page.locator("main button:visible").evaluate_all(OUTSIDE)
+        discards = page.locator("#dead-letters").get_by_role("button", name="Discard").count()
+
+    assert ([], []) == (too_wide, outside)
+    assert discards > len(COUNTS)
+
+
+TOO_WIDE = """[...document.querySelectorAll("main section, main .scroll, main .list, main tbody tr")]
+    .filter(one => one.scrollWidth > one.clientWidth + 1 && one.clientWidth)
+    .map(one => `${one.closest("section").id} ${one.className}: ${one.scrollWidth} > ${one.clientWidth}`)"""
+OUTSIDE = """all => all.filter(one => {
+        const { left, right } = one.getBoundingClientRect();
+        const panel = one.closest("section").getBoundingClientRect();
+        return left < panel.left || right > panel.right || right > document.documentElement.clientWidth;
+    }).map(one => one.ariaLabel ?? one.textContent)"""
+
+
+def test_a_panel_shows_whole_rows_and_all_of_them_after_a_click(live: Live) -> None:
+    """The operator's panels have no scroll area of their own; the choice outlives a refresh."""
+    with live.seen_as(1440, 900) as page:
+        rows = page.locator("#dead-letters .newest tbody tr:visible")
+        expect(rows).to_have_count(8)
+        more = page.locator("#dead-letters .newest").get_by_role("button", name="Show all 50")
+        more.focus()
+        page.keyboard.press("Enter")
+        expect(rows).to_have_count(50)
+        expect(page.locator("#dead-letters .newest [aria-expanded=true]")).to_be_focused()
+        assert [] == page.evaluate(SCROLLING)
+
+
+SCROLLING = """[...document.querySelectorAll("#center .scroll")]
+    .filter(one => one.scrollHeight > one.clientHeight + 1).map(one => one.closest("section").id)"""
+
+
+def test_an_operator_signs_out(live: Live, shop: System) -> None:
+    """While signed in, the form is hidden; after it, the page acts as before."""
+    page, who = live.page, live.page.locator("#operator .who")
+    sign_out = page.get_by_role("button", name="Sign out")
+    if sign_out.is_hidden():
+        sign_in(live, shop, (OPERATOR,))
+    expect(who).to_contain_text(BOSS)
+    expect(page.get_by_text("Act by a token of your own")).to_be_hidden()
+    sign_out.click()
+
+    expect(who).to_contain_text(ADDRESS)
+    expect(sign_out).to_be_hidden()
+    expect(page.get_by_text("Act by a token of your own")).to_be_focused()
+    sign_in(live, shop, (OPERATOR,))
+    expect(sign_out).to_be_focused()
 
 
 def row(groups: Locator, topic: str) -> Locator:

@@ -122,7 +122,7 @@ class PanelEntry(_Entry, frozen=True):
     shows: ShownValue
     missing: str = "none"
     """The value without such a resource: the gateway answers 404."""
-    none: str = "None yet."
+    none: str = "None since this page was opened."
     refreshed_by: list[str] = []
     """The events after which the value is read again."""
 
@@ -135,7 +135,7 @@ class MailEntry(_Entry, frozen=True):
     """The field of the event with the mail's Message-ID."""
     label: str = "Send mail"
     lifeline: str = "Mail"
-    none: str = "No mails yet."
+    none: str = "The mail catcher has no mails."
 
 
 class ErasureEntry(_Entry, frozen=True):

@@ -14,6 +14,9 @@ BROKER = "broker"
 MAIL = "mail"
 OTHER = "other"
 """The kind of a flow whose command has not been seen."""
+IN_PROGRESS = "in progress"
+UNKNOWN = "outcome not seen"
+"""The outcome of a flow whose command was not seen: it may have ended before the page opened."""
 
 
 @dataclass(slots=True)
@@ -43,12 +46,16 @@ class Flow:
     number: int
     kind: str
     title: str
-    outcome: str = "in progress"
+    outcome: str = IN_PROGRESS
     tone: Tone = "plain"
     subject: str = ""
     ids: dict[str, str] = field(default_factory=dict)
     """The ids of the resources whose panels show values, by the id's name."""
     steps: list[Step] = field(default_factory=list)
+    dead_steps: list[int] = field(default_factory=list)
+    """The numbers of the steps whose events are open dead letters."""
+    began_at: float = 0.0
+    """When the page saw its first step, in milliseconds: a replayed event has an old time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +66,14 @@ class Change:
     step: Step
 
 
+def head_of(flow: Flow) -> Flow:
+    """Return a flow without its steps; later changes of the flow do not change it."""
+    return replace(flow, ids=dict(flow.ids), steps=[], dead_steps=list(flow.dead_steps))
+
+
 def change_of(flow: Flow, step: Step) -> Change:
     """Return the notice about a step; later changes of the flow do not change the notice."""
-    return Change(replace(flow, ids=dict(flow.ids), steps=[]), step)
+    return Change(head_of(flow), step)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ flow: the gateway publishes it. The project's description adds titles and outcom
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,19 @@ from sidecart.launcher.topics import GATEWAY, read_topics
 from sidecart.monitor import erased
 from sidecart.monitor.description import Description
 from sidecart.monitor.event import Event
-from sidecart.monitor.flow import CLIENT, MAIL, OTHER, Call, Change, Flow, Step, change_of
+from sidecart.monitor.flow import (
+    CLIENT,
+    IN_PROGRESS,
+    MAIL,
+    OTHER,
+    UNKNOWN,
+    Call,
+    Change,
+    Flow,
+    Step,
+    change_of,
+    head_of,
+)
 from sidecart.monitor.flow_index import MESSAGE_ID_CHARACTERS_MAX, FlowIndex
 from sidecart.monitor.resources import CHARACTERS_MAX, Resources
 from sidecart.monitor.topic_texts import TopicTexts
@@ -52,7 +64,7 @@ class Flows:
             return [change_of(flow, step)]
         if self.index.is_evicted(event.correlation_id):
             return []
-        flow = self._flow_of(event)
+        flow = self._flow_of(event, now_ms)
         self.index.add_person(self._erased.person_of(event.data), flow)
         step = self._add(flow, self._step_of(event, now_ms))
         self.index.add_event(event.id, flow, step)
@@ -64,7 +76,7 @@ class Flows:
         flow = self.index.by_key.get(call.resource) if call.resource else None
         if flow is None:
             kind, title = self._texts.request(call.path, call.body)
-            flow = self._begin(kind, title, call.resource)
+            flow = self._begin(kind, title, call.resource, call.requested_at)
             self.index.add_key(call.resource, flow)
         for data in (call.body, call.answer):
             self.index.add_person(self._erased.person_of(data), flow)
@@ -129,6 +141,21 @@ class Flows:
         flow = self.index.by_message_id.get(_message_id(mail))
         return flow is not None and any(map(self._erased.is_erased, self.index.people(flow)))
 
+    def mark_dead_letters(self, ids: Collection[str]) -> list[Flow]:
+        """Mark the steps whose events are open dead letters; return the changed flows."""
+        dead: dict[int, list[int]] = {}
+        for id_ in ids:
+            if id_ in self.index.events:
+                flow, step = self.index.events[id_]
+                dead.setdefault(flow.number, []).append(step.number)
+        changes = []
+        for number, flow in self._flows.items():
+            now = sorted(dead.get(number, []))
+            if now != flow.dead_steps:
+                flow.dead_steps = now
+                changes.append(head_of(flow))
+        return changes
+
     def _step_of(self, event: Event, now_ms: float) -> Step:
         topic = read_topics()[event.topic]
         return Step(
@@ -159,14 +186,16 @@ class Flows:
         early = self.index.expect_mail(str(event.data.get(self._mail.message_id, "")), flow)
         return [] if early is None else self.add_mail(early)
 
-    def _flow_of(self, event: Event) -> Flow:
+    def _flow_of(self, event: Event, now_ms: float) -> Flow:
         # A response may arrive before its events; the flow is then indexed by the created resource.
         flow = self.index.by_key.get(event.correlation_id) or self.index.by_key.get(event.subject)
         kind, title = self._texts.command(event.topic, event.data)
         if flow is None:
-            flow = self._begin(kind, title, event.subject)
+            flow = self._begin(kind, title, event.subject, now_ms)
+            flow.outcome = UNKNOWN if kind == OTHER else IN_PROGRESS
         elif flow.kind == OTHER and kind != OTHER:  # a later event of the flow arrived first
             flow.kind, flow.title, flow.subject = kind, title, event.subject
+            flow.outcome = IN_PROGRESS if flow.outcome == UNKNOWN else flow.outcome
         for key in (event.correlation_id, event.subject):
             self.index.add_key(key, flow)
         for name in self._shown_ids:
@@ -174,9 +203,9 @@ class Flows:
                 flow.ids[name] = value[:CHARACTERS_MAX]
         return flow
 
-    def _begin(self, kind: str, title: str, subject: str) -> Flow:
+    def _begin(self, kind: str, title: str, subject: str, now_ms: float) -> Flow:
         self._newest += 1
-        flow = Flow(self._newest, kind, title, subject=subject)
+        flow = Flow(self._newest, kind, title, subject=subject, began_at=now_ms)
         self._flows[flow.number] = flow
         self.index.begin(flow)
         if len(self._flows) > FLOWS_MAX:

@@ -13,7 +13,7 @@ import msgspec
 from sidecart.chassis.settings import LOOPBACK
 from sidecart.launcher.servers.brokers import BROKERS
 from sidecart.launcher.servers.lag import ConsumerLag, KeptEvents
-from sidecart.launcher.topics import GATEWAY
+from sidecart.launcher.topics import GATEWAY, read_topics
 from sidecart.launcher.topology import app_for_sidecar, app_of, readers
 from sidecart.launcher.unfinished import Unfinished, stuck_path
 from sidecart.monitor.settings import Settings
@@ -63,6 +63,9 @@ class LagPoll:
         problems: list[str] = []
         (consumers, kept), flows = await asyncio.gather(self._broker(problems), self._stuck(problems))
         shown = sorted(flows, key=lambda each: each.at)
+        # The gateways' own streams come after those of the documented topics.
+        known = list(read_topics())
+        kept.sort(key=lambda each: known.index(each.topic) if each.topic in known else len(known))
         return Lag(consumers, kept, shown[:STUCK_SHOWN_MAX], len(shown), problems)
 
     async def _broker(self, problems: list[str]) -> tuple[list[ConsumerLag], list[KeptEvents]]:

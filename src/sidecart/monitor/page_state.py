@@ -125,6 +125,10 @@ class PageState:
             if _has_erased_more(before, dead_letters):
                 self._forgot()
             self._notify("dead_letters", self._shown_dead_letters())
+        # Also without a change: an event of an old dead letter may have been seen since.
+        if self._is_open and isinstance(dead_letters, DeadLetterSummary):
+            for flow in self._flows.mark_dead_letters([each.id for each in dead_letters.newest]):
+                self._notify("flow", flow)
 
     def set_group_run(self, progress: Progress) -> None:
         """Store the progress of the replay or discard of a group."""

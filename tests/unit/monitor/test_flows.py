@@ -14,7 +14,7 @@ from sidecart.monitor import flow_index
 from sidecart.monitor import flows as module
 from sidecart.monitor.description import Description, Outcome
 from sidecart.monitor.event import Event
-from sidecart.monitor.flow import Call, Flow
+from sidecart.monitor.flow import IN_PROGRESS, UNKNOWN, Call, Flow
 from tests.unit.monitor.described import DESCRIPTION, SeenFlows
 
 EXAMPLES = Path(__file__).parents[3] / "contracts" / "examples"
@@ -130,6 +130,34 @@ def test_titles_contain_the_users_name() -> None:
         flow.title for flow in flows.all()
     ]
     assert ["Ada Lovelace"] == [each.label for each in flows.resources.all() if each.kind == "user_id"]
+
+
+def test_a_flow_without_its_command_is_not_in_progress() -> None:
+    """A replayed event is seen alone; its flow may have ended, and its time is when it was seen."""
+    flows = SeenFlows()
+    flows.add_event(example("EmailRequested"), 7_000)
+    assert [(UNKNOWN, 7_000)] == [(flow.outcome, flow.began_at) for flow in flows.all()]
+
+    flows = SeenFlows()
+    flows.add_event(example("OrderPaymentRequested"), 0)
+    flows.add_event(example("OrderCreateRequested"), 0)
+    assert [IN_PROGRESS] == [flow.outcome for flow in flows.all()]
+
+
+def test_a_dead_letter_marks_the_step_of_its_event() -> None:
+    """Only changed flows are returned, without their steps; a settled dead letter marks nothing."""
+    flows = SeenFlows()
+    created, paid = example("OrderCreated"), example("OrderPaid")
+    for event in (created, paid):
+        flows.add_event(event, 0)
+    other = example("UserCreated")
+    flows.add_event(other, 0)
+
+    changed = flows.mark_dead_letters([paid.id, "unknown"])
+    assert [(1, [2], [])] == [(flow.number, flow.dead_steps, flow.steps) for flow in changed]
+    assert [] == flows.mark_dead_letters([paid.id])
+    assert [1, 2] == [flow.number for flow in flows.mark_dead_letters([other.id])]
+    assert [[], [1]] == [flow.dead_steps for flow in flows.all()]
 
 
 def test_a_late_command_names_its_flow() -> None:

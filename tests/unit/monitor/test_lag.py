@@ -13,7 +13,7 @@ import pytest
 
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.servers.brokers import BROKERS
-from sidecart.launcher.servers.lag import BrokerLag, ConsumerLag
+from sidecart.launcher.servers.lag import BrokerLag, ConsumerLag, KeptEvents
 from sidecart.launcher.servers.valkey import Valkey
 from sidecart.launcher.topics import Subscription
 from sidecart.launcher.unfinished import Unfinished
@@ -36,7 +36,8 @@ class Behind(Valkey):
         assert {"gateway", "order"} == {one.app_id for one in expected}
         if not self.is_up:
             raise OSError("refused")
-        return BrokerLag([ConsumerLag("OrderPaid", "order", 7, 1, 61.2)], [])
+        kept = [KeptEvents(topic, 1, 1.0) for topic in ("Probe-gateway-0", "OrderPaid", "UserCreated")]
+        return BrokerLag([ConsumerLag("OrderPaid", "order", 7, 1, 61.2)], kept)
 
 
 @pytest.fixture
@@ -103,6 +104,12 @@ def test_the_oldest_stuck_flow_comes_first_and_counts_once(broker: Behind, port:
     assert [Unfinished(**each) for each in (FLOW, LATER)] == found.stuck  # type: ignore[arg-type]  # of mixed types
     assert (2, [7], []) == (found.stuck_total, [each.waiting for each in found.consumers], found.problems)
     assert 1 == broker.calls
+
+
+@pytest.mark.usefixtures("broker")
+def test_documented_topics_come_before_the_gateways_own_streams(port: int) -> None:
+    """They have the sequence of the topic list."""
+    assert ["UserCreated", "OrderPaid", "Probe-gateway-0"] == [each.topic for each in read({"gateway": port}).kept]
 
 
 def test_what_cannot_be_read_is_named(broker: Behind) -> None:

@@ -102,6 +102,20 @@ def test_an_unchanged_state_sends_no_notice() -> None:
     )
 
 
+def test_a_dead_letter_marks_the_flow_of_its_event_on_an_open_page_only() -> None:
+    """The event may be seen after its dead letter was read: the next read marks it."""
+    event = example("OrderPaid")
+    summary = DeadLetterSummary(1, [DeadLetterView(event.id, "order", "OrderPaid", "", "reason", "", "open")], [])
+    notified: list[tuple[str, Any]] = []
+    for is_open in (True, False):
+        page_state = PageState({}, DESCRIPTION, lambda *notice: notified.append(notice), lambda: 0.0, is_open=is_open)
+        page_state.set_dead_letters(summary)
+        page_state.add_event(event)
+        page_state.set_dead_letters(summary)
+
+    assert [[1]] == [body.dead_steps for kind, body in notified if kind == "flow"]
+
+
 def test_a_closed_page_tells_every_viewer_the_number_only() -> None:
     """Only operators read dead letters there; each change has a number, so that they read again."""
     notified: list[tuple[str, Any]] = []

@@ -1,21 +1,30 @@
 // Dead letters: groups by cause, the newest ones, and the actions on them.
 
-import { find, make, nothing, table } from "./dom.js";
-import { act, counts, day, fetched, isSignedIn, refresh, whenSignedIn } from "./operator.js";
+import { find, limited, make, nothing, plural, refill } from "./dom.js";
+import { act, counts, day, fetched, isSignedIn, refresh, whenOperatorChanges } from "./operator.js";
 import { state } from "./state.js";
 
-const TEXTS = {
-  replay: "Each event is published again on its topic. A service that already processed it treats it as a repetition.",
-  discard: "The events leave this list. The command line can still show them.",
+// The actions; each text is for one dead letter and for several.
+const ACTIONS = {
+  replay: {
+    title: "Replay",
+    one: "The event is published again on its topic. A service that already processed it treats it as a repetition.",
+    all: "Each event is published again on its topic. A service that already processed it treats it as a repetition.",
+  },
+  discard: {
+    title: "Discard",
+    one: "You cannot undo this: a discarded dead letter cannot be replayed. The command line can still show it.",
+    all: "You cannot undo this: discarded dead letters cannot be replayed. The command line can still show them.",
+    isDangerous: true,
+  },
 };
-const TITLES = { replay: "Replay", discard: "Discard" };
 let onConfirm; // the action of the open dialog
 
 /** Set up the dialog: its confirm button acts; Escape and Cancel close it. */
 export function init() {
   find("confirm", "form").addEventListener("submit", (event) => event.submitter?.value === "yes" && onConfirm());
   find("group-stop").addEventListener("click", () => act("/operator/stop"));
-  whenSignedIn(render);
+  whenOperatorChanges(render);
 }
 
 /** Show the dead letters; those of a closed page are read by the operator's token. */
@@ -38,36 +47,48 @@ function draw(found) {
   const groups = found.groups.map(group);
   const rows = found.newest.map(letter);
   const more = found.more ? [make("p", { class: "hint" }, `${found.more} more causes: ./sidecart dead-letters groups`)] : [];
-  find("dead-letters", ".groups").replaceChildren(
-    groups.length ? table("Dead letters by cause", ["Cause", "Count", "Time", "Actions"], groups) : none,
+  refill(
+    find("dead-letters", ".groups"),
+    groups.length ? limited("Dead letters by cause", ["Cause", "Count", "Time", "Actions"], groups, "wide") : none,
     ...more,
   );
-  find("dead-letters", ".newest").replaceChildren(
-    ...(rows.length ? [make("h3", {}, "Newest"), table("Dead letters", ["Event", "Reason", "Actions"], rows)] : []),
+  refill(
+    find("dead-letters", ".newest"),
+    ...(rows.length ? [make("h3", {}, "Newest"), limited("Dead letters", ["Event", "Reason", "Actions"], rows, "wide")] : []),
   );
 }
 
 function group(one) {
-  const what = `all ${one.open.toLocaleString("en")} ${one.topic} of ${one.service}`;
-  const buttons = ["replay", "discard"].map((name) =>
-    button(TITLES[name], `${TITLES[name]} ${what}, group ${one.id}`, () =>
-      confirm(`${TITLES[name]} ${what}?`, TEXTS[name], TITLES[name], () => send(`/operator/groups/${one.id}/${name}`, "")),
+  const open = one.open === 1 ? "the dead letter" : `all ${one.open.toLocaleString("en")} dead letters`;
+  const buttons = Object.entries(ACTIONS).map(([name, action]) =>
+    button(action, `${action.title} ${open} of group ${one.id}: ${one.topic} of ${one.service}`, () =>
+      confirm(action, `${action.title} ${open} of this group?`, action.all, {
+        Event: `${one.topic} of ${one.service}`,
+        Cause: one.reason,
+        Group: one.id,
+        Count: plural(one.open, "dead letter"),
+      }, () => send(`/operator/groups/${one.id}/${name}`, "")),
     ),
   );
   const erased = `${one.erased.toLocaleString("en")} erased: their events were removed with the data of a person`;
   return [
     make("span", {}, one.topic, make("span", { class: "second" }, `of ${one.service}, group ${one.id}`), make("span", { class: "reason" }, one.reason)),
     make("span", { class: "number" }, one.open.toLocaleString("en"), one.erased ? make("span", { class: "second" }, erased) : null),
-    make("span", {}, make("time", { datetime: one.first }, day(one.first)), make("span", { class: "second" }, `to ${day(one.last)}`)),
+    make("span", {}, make("time", { datetime: one.first }, day(one.first)), make("span", { class: "second until" }, "to ", make("time", { datetime: one.last }, day(one.last)))),
     make("span", { class: "row" }, ...(one.open ? buttons : [])),
   ];
 }
 
 function letter(one) {
   const what = `${one.topic} of ${one.service}`;
-  const buttons = ["replay", "discard"].map((name) =>
-    button(TITLES[name], `${TITLES[name]} ${what}, ${one.id}`, () =>
-      confirm(`${TITLES[name]} ${what}?`, TEXTS[name], TITLES[name], () => send(`/dead-letters/${one.service}/${one.id}/${name}`, what)),
+  const buttons = Object.entries(ACTIONS).map(([name, action]) =>
+    button(action, `${action.title} ${what}, ${one.id}`, () =>
+      confirm(action, `${action.title} this dead letter?`, action.one, {
+        Event: what,
+        Reason: one.reason,
+        Id: one.id,
+        Time: day(one.time),
+      }, () => send(`/dead-letters/${one.service}/${one.id}/${name}`, what)),
     ),
   );
   return [
@@ -77,8 +98,9 @@ function letter(one) {
   ];
 }
 
-function button(title, label, onclick) {
-  return make("button", { type: "button", class: "quiet", "aria-label": label, onclick }, title);
+function button(action, label, onclick) {
+  const kind = action.isDangerous ? "quiet danger" : "quiet";
+  return make("button", { type: "button", class: kind, "aria-label": label, onclick }, action.title);
 }
 
 async function send(path, what) {
@@ -105,10 +127,15 @@ export function run() {
   if (!isRunning) refresh();
 }
 
-function confirm(title, text, yes, then) {
+/** Ask before an action: the dialog names what the action selects. */
+function confirm(action, title, text, facts, then) {
   onConfirm = then;
   find("confirm-title").textContent = title;
+  find("confirm-facts").replaceChildren(
+    ...Object.entries(facts).map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))),
+  );
   find("confirm-text").textContent = text;
-  find("confirm-yes").textContent = yes;
+  find("confirm-yes").textContent = action.title;
+  find("confirm-yes").className = action.isDangerous ? "danger" : "";
   find("confirm").showModal();
 }

@@ -26,7 +26,7 @@ function event(document_, topic) {
     { id: `event-${topic}` },
     make("summary", {}, make("strong", {}, topic), make("span", { class: "second" }, `${way(operations)} · ${message.summary}`)),
     ...replies(operations),
-    table(`Fields of ${topic}`, ["Field", "Type", "Description"], fields(document_, data)),
+    table(`Fields of ${topic}`, ["Field", "Type", "Description"], fields(document_, data), "wide"),
     ...(example ? [make("h4", {}, `Example: ${example.name}`), make("pre", { tabindex: 0 }, JSON.stringify(example.payload, null, 2))] : []),
   );
 }

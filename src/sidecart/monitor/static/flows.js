@@ -2,11 +2,12 @@
 
 import { routeOf, titleOf } from "./arrows.js";
 import { diagram } from "./diagram.js";
-import { clock, find, make } from "./dom.js";
+import { clock, find, make, plural } from "./dom.js";
 import { page } from "./page.js";
 import { byTime, state } from "./state.js";
 
 const ANNOUNCE_MS = 900; // the shortest time between two announcements
+const OTHER = "other"; // the kind of a flow whose command was not seen
 let shown;
 let fresh = new Set();
 let announcedAt = 0;
@@ -76,9 +77,9 @@ function list() {
               render();
             },
           },
-          make("span", { class: "when" }, flow.steps.length ? clock(byTime(flow)[0].at) : ""),
+          make("span", { class: "when" }, clock(flow.began_at)),
           make("span", { class: "title" }, flow.title),
-          make("span", { class: `outcome ${flow.tone}` }, flow.outcome),
+          make("span", { class: `outcome ${toneOf(flow)}` }, outcomeOf(flow)),
         ),
       ),
     ),
@@ -95,21 +96,38 @@ function one(flow) {
   }
   const steps = byTime(flow);
   find("flow-title").textContent = flow.title;
-  find("flow-outcome").className = `outcome ${flow.tone}`;
-  find("flow-outcome").textContent = flow.outcome + (flow.subject ? `, ${flow.kind} ${flow.subject}` : "");
+  find("flow-outcome").className = `outcome ${toneOf(flow)}`;
+  find("flow-outcome").textContent = outcomeOf(flow) + (flow.subject ? `, ${flow.kind === OTHER ? "" : `${flow.kind} `}${flow.subject}` : "");
   find("diagram").replaceChildren(diagram(flow, fresh, find("flow").clientWidth));
   find("timeline").replaceChildren(
     ...steps.map((step) =>
       make(
         "li",
-        { class: step.tone },
+        { class: flow.dead_steps.includes(step.number) ? "bad" : step.tone },
         make("span", { class: "when" }, `+${Math.max(0, step.at - steps[0].at)} ms`),
         make("strong", {}, titleOf(step)),
         make("span", { class: "route" }, routeOf(step)),
-        make("span", { class: "note" }, step.note + (step.times > 1 ? ` (seen ${step.times} times)` : "")),
+        make("span", { class: "note" }, noteOf(flow, step)),
       ),
     ),
   );
+}
+
+/** The state of a flow in words. */
+function outcomeOf(flow) {
+  return flow.dead_steps.length ? plural(flow.dead_steps.length, "dead letter") : flow.outcome;
+}
+
+function toneOf(flow) {
+  return flow.dead_steps.length ? "bad" : flow.tone;
+}
+
+function noteOf(flow, step) {
+  const more = [
+    ...(step.times > 1 ? [`seen ${step.times} times`] : []),
+    ...(flow.dead_steps.includes(step.number) ? ["a dead letter"] : []),
+  ];
+  return step.note + (more.length ? ` (${more.join(", ")})` : "");
 }
 
 /** Announce the latest step to screen readers, at most once per ANNOUNCE_MS. */

@@ -1,6 +1,6 @@
 // The connection: server-sent events, which the browser resumes after an interruption.
 
-const KINDS = ["snapshot", "step", "resource", "mails", "health", "dead_letters", "group_run", "tap"];
+const KINDS = ["snapshot", "step", "flow", "resource", "mails", "health", "dead_letters", "group_run", "tap"];
 const RECONNECT_MS = 2000; // after the browser itself has stopped reconnecting
 
 /**

@@ -23,6 +23,7 @@ const VIEWS = {
 const AFFECTED_VIEWS = {
   snapshot: Object.keys(VIEWS),
   step: ["flows"],
+  flow: ["flows"],
   resource: ["resources"],
   mails: ["mails"],
   health: ["health"],

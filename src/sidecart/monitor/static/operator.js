@@ -1,6 +1,6 @@
 // The operator who uses the page, the audit trail, the search of a flow by id, and the lag.
 
-import { find, make, nothing, table } from "./dom.js";
+import { find, limited, make, nothing, plural, refill } from "./dom.js";
 import { post, read } from "./gateway.js";
 import { page } from "./page.js";
 
@@ -9,11 +9,13 @@ const MUCH_SECONDS = 60; // an older event that waits is marked
 let token = ""; // in memory only: a reload forgets it
 let who = "";
 let before; // the number before which the shown part of the trail ends; undefined for the newest
-const signedIn = [];
+const SIGNED_OUT = "Sign in to see dead letters, the audit trail, flows by id, and lag.";
+const DEAD_LETTER_ACTIONS = { replay: true, discard: true };
+const changed = [];
 
-/** Call `then` now and after each later sign-in. */
-export function whenSignedIn(then) {
-  signedIn.push(then);
+/** Call `then` now if an operator is signed in, and after each sign-in and sign-out. */
+export function whenOperatorChanges(then) {
+  changed.push(then);
   if (who) then();
 }
 
@@ -22,9 +24,11 @@ export function isSignedIn() {
   return who !== "";
 }
 
-/** Send a request of the operator; returns the same as `post` and `read` of gateway.js. */
-export function fetched(path) {
-  return read(path, token);
+/** Send a request of the operator, as `read` of gateway.js; no answer arrives after a sign-out. */
+export async function fetched(path) {
+  const asked = token;
+  const answer = await read(path, token);
+  return asked === token ? answer : new Promise(() => {});
 }
 
 /** Send an action of the operator. */
@@ -44,9 +48,30 @@ export function init() {
   });
   find("audit-newest").addEventListener("click", () => trail(undefined));
   find("audit-older").addEventListener("click", (event) => trail(Number(event.target.dataset.before)));
-  find("operator", "details").open = page.asks_token;
-  if (!page.asks_token) signIn("");
+  find("sign-out").addEventListener("click", () => signOut(find("operator", "summary")));
+  signOut();
   setInterval(() => document.visibilityState === "visible" && refresh(), REFRESH_MS);
+}
+
+/** Forget the token: the page acts by its key again, or shows nothing that needs an operator. */
+function signOut(focused) {
+  token = who = "";
+  before = undefined;
+  showOperator();
+  find("audit-newest").disabled = find("audit-older").disabled = true;
+  for (const shown of ["audit", "lag", "trace"]) find(shown, ".scroll").replaceChildren();
+  find("trace", ".list").replaceChildren();
+  find("search", "output").textContent = "";
+  for (const then of changed) then();
+  if (!page.asks_token) signIn("");
+  focused?.focus();
+}
+
+function showOperator() {
+  find("operator", ".who").textContent = who ? `You act as ${who}. The audit trail names you.` : page.asks_token ? SIGNED_OUT : "";
+  find("sign-out").hidden = !token;
+  find("operator", "details").hidden = Boolean(token);
+  find("operator", "details").open = !token && page.asks_token;
 }
 
 async function signIn(chosen) {
@@ -56,8 +81,9 @@ async function signIn(chosen) {
   token = chosen;
   who = answer.body.who;
   find("sign-in", "input").value = "";
-  find("operator", ".who").textContent = `You act as ${who}. The audit trail names you.`;
-  for (const then of signedIn) then();
+  showOperator();
+  if (token) find("sign-out").focus();
+  for (const then of changed) then();
   refresh();
 }
 
@@ -77,11 +103,11 @@ async function trail(from) {
   const rows = entries.map((each) => [
     make("time", { datetime: each.at }, day(each.at)),
     make("span", {}, each.who, make("span", { class: "second" }, `by the ${each.via}`)),
-    make("span", {}, each.action, make("span", { class: "second" }, `${each.target}, ${each.count.toLocaleString("en")}`)),
+    make("span", {}, each.action, make("span", { class: "second" }, `${each.target}${each.action in DEAD_LETTER_ACTIONS ? `: ${plural(each.count, "dead letter")}` : ""}`)),
     make("span", {}, each.outcome, make("span", { class: "second" }, counts(each.results))),
   ]);
   const heads = ["Time", "Operator", "Action", "Outcome"];
-  shown.replaceChildren(rows.length ? table("Audit trail", heads, rows) : nothing("No actions yet."));
+  refill(shown, rows.length ? limited("Audit trail", heads, rows, "wide") : nothing("No actions yet."));
   const oldest = entries.at(-1)?.number ?? 0;
   find("audit-older").disabled = !oldest;
   find("audit-older").dataset.before = oldest;
@@ -93,9 +119,14 @@ export function counts(results) {
   return Object.entries(results).map(([outcome, count]) => `${count.toLocaleString("en")} ${outcome}`).join(", ");
 }
 
-/** A time of a record in UTC. */
+/** A time of a record in UTC, in whole seconds. */
 export function day(time) {
-  return `${time.replace("T", " ").replace(/(\.\d+)?(Z|\+00:00)$/, "")} UTC`;
+  return moment(time.replace(/\.\d+/, ""));
+}
+
+/** A time of a record in UTC, as exact as it was recorded. */
+function moment(time) {
+  return `${time.replace("T", " ").replace(/(Z|\+00:00)$/, "")} UTC`;
 }
 
 async function search() {
@@ -103,25 +134,30 @@ async function search() {
   const answer = await fetched(`/operator/flows/${encodeURIComponent(id)}`);
   const found = answer.ok ? answer.body : { trace: { moments: [], records: [], problems: [] }, seen: [] };
   find("search", "output").textContent = answer.ok
-    ? `${found.trace.records.length} records, ${found.seen.length} events seen by this page`
+    ? `${plural(found.trace.records.length, "record")}, ${plural(found.seen.length, "event")} seen by this page`
     : answer.message;
   const seen = found.seen.map((each) => ({ at: each.at, app: "", what: `passed ${each.topic}`, source: "seen" }));
   const moments = [...found.trace.moments, ...seen].sort((one, other) => (one.at < other.at ? -1 : 1));
-  const rows = moments.map((each) => [make("time", { datetime: each.at }, each.at), each.app, each.what, each.source]);
+  const rows = moments.map((each) => [make("time", { datetime: each.at }, moment(each.at)), what(each)]);
   find("trace", ".moments").replaceChildren(
     ...found.trace.problems.map((each) => make("p", { class: "bad" }, each)),
-    rows.length ? table("The flow over time", ["Time", "App", "What", "Source"], rows) : nothing(answer.ok ? "Nothing is known about this id." : ""),
+    rows.length ? limited("The flow over time", ["Time", "What"], rows, "wide") : nothing(answer.ok ? "Nothing is known about this id." : ""),
   );
   find("trace", ".list").replaceChildren(
     ...found.trace.records.map((record) =>
       make(
         "details",
         {},
-        make("summary", {}, make("strong", {}, `${record.app}: ${record.key}`)),
+        make("summary", {}, make("strong", {}, record.key), make("span", { class: "second" }, `a record of ${record.app}`)),
         make("pre", {}, Object.entries(record.fields).map(([name, value]) => `${name}: ${value}`).join("\n")),
       ),
     ),
   );
+}
+
+function what(each) {
+  const from = each.source === "seen" ? "seen by this page" : `${each.source} of ${each.app}`;
+  return make("span", {}, each.what, make("span", { class: "second" }, from));
 }
 
 async function lag() {
@@ -137,13 +173,14 @@ async function lag() {
     age(each.oldest_seconds),
   ]);
   const idle = consumers.length - behind.length;
-  shown.replaceChildren(
+  refill(
+    shown,
     ...problems.map((each) => make("p", { class: "bad" }, each)),
     make("h3", {}, `Flows that do not end: ${total}`),
     ...stuck.map(stuckFlow),
     make("h3", {}, "Consumers"),
-    rows.length ? table("Lag of consumers", ["Topic", "Waiting", "Delivered", "Oldest"], rows) : nothing("No event waits."),
-    make("p", { class: "hint" }, `${idle} consumers have nothing to do.`),
+    rows.length ? limited("Lag of consumers", ["Topic", "Waiting", "Delivered", "Oldest"], rows, "wide") : nothing("No event waits."),
+    make("p", { class: "hint" }, `${plural(idle, "consumer")} without a waiting event.`),
     ...(kept.length ? [make("h3", {}, "Streams"), streams(kept)] : []),
   );
 }
@@ -151,8 +188,8 @@ async function lag() {
 function stuckFlow(flow) {
   return make(
     "p",
-    { class: "bad" },
-    `${flow.kind} ${flow.id}, accepted ${day(flow.at)}, repeated ${flow.attempts} times `,
+    { class: "bad stuck" },
+    make("span", {}, `${flow.kind} ${flow.id}`, make("span", { class: "second" }, `accepted ${day(flow.at)}, repeated ${plural(flow.attempts, "time")}`)),
     make(
       "button",
       {
@@ -171,7 +208,7 @@ function stuckFlow(flow) {
 
 function streams(kept) {
   const rows = kept.map((each) => [each.topic, number(each.entries), age(each.oldest_seconds, Infinity)]);
-  return table("Kept events", ["Topic", "Kept events", "Oldest"], rows);
+  return limited("Kept events", ["Topic", "Kept", "Oldest"], rows);
 }
 
 function number(value) {

@@ -1,11 +1,12 @@
 // Values of known resources, mails and health.
 
-import { clock, find, make, nothing, table } from "./dom.js";
+import { clock, find, limited, make, nothing, refill, table } from "./dom.js";
 import { get } from "./gateway.js";
 import { page, shownValue } from "./page.js";
 import { state } from "./state.js";
 
 const ROWS_MAX = 20;
+const NO_CATCHER = "The mails go to a mail server that this page cannot read.";
 const READ_MS = 250; // one read covers several events of a resource
 // The answers by panel and id; null for a missing resource, no entry if not read yet.
 const answers = page.panels.map(() => new Map());
@@ -55,7 +56,7 @@ export function values() {
       make("span", { class: "number" }, shown(panel, answers[place].get(each.id))),
     ]);
     const heads = [page.resources[panel.resource].title, panel.shows.label];
-    find(`panel-${place}`, ".scroll").replaceChildren(rows.length ? table(panel.title, heads, rows) : nothing(panel.none));
+    refill(find(`panel-${place}`, ".scroll"), rows.length ? limited(panel.title, heads, rows) : nothing(panel.none));
   });
 }
 
@@ -80,7 +81,7 @@ export function mails() {
   find("mailbox").hidden = !page.mail && !state.mails.length;
   find("mailbox", ".count").textContent = state.mails.length ? `(${state.mails.length})` : "";
   find("mailbox", ".list").replaceChildren(
-    ...(state.mails.length ? [] : [nothing(page.mail?.none ?? "")]),
+    ...(state.mails.length ? [] : [nothing(state.about.mail_url === "" ? NO_CATCHER : (page.mail?.none ?? ""))]),
     ...[...state.mails].reverse().map((mail) =>
       make(
         "details",

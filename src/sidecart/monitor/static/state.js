@@ -25,6 +25,9 @@ export function apply(kind, body) {
       return undefined;
     case "step":
       return step(body.flow, body.step);
+    case "flow":
+      if (state.flows.has(body.number)) state.flows.set(body.number, { ...body, steps: state.flows.get(body.number).steps });
+      return undefined;
     case "resource":
       resource(body);
       return undefined;
