@@ -10,7 +10,9 @@ from sidecart.launcher.replays import PUBLISHED, Outcomes, publish_again
 
 
 def replay(state: State, letter: DeadLetter, number: int = 0) -> str:
-    """Publish the event again in a run of this number; return the outcome that its service tells."""
+    """Publish the event again in a run of this number; return the outcome that its service
+    tells.
+    """
     run = Run(state, number)
     outcome = publish_again(state, run, letter)
     if outcome != PUBLISHED:

@@ -158,7 +158,8 @@ def replay_them(**options: Any) -> int:
 def discard_them(**options: Any) -> int:
     """Remove dead letters from the list; `show` still prints them.
 
-    The exit code is 1 if one could not be discarded, or if another run was faster. The audit trail names you.
+    The exit code is 1 if one could not be discarded, or if another run was faster. The audit
+    trail names you.
     """
     return _act("discard", lambda _: None, **options)
 

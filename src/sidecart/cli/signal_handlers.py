@@ -31,7 +31,7 @@ def send_again(unraisable: "sys.UnraisableHookArgs") -> None:
 
 
 class Stop:
-    """Records the first SIGINT, SIGTERM or SIGHUP during the block, and interrupts no line of code."""
+    """Records the first SIGINT, SIGTERM or SIGHUP of the block, and interrupts no line of code."""
 
     def __init__(self) -> None:
         self._former: dict[int, Handler] = {}

@@ -45,8 +45,8 @@ def _number(found: re.Match[str]) -> str:
 
 
 PLACEHOLDERS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
-    # a quoted text may contain each of the others, and escaped quotation marks; an apostrophe within
-    # a word quotes nothing
+    # a quoted text may contain each of the others, and escaped quotation marks; an apostrophe
+    # within a word quotes nothing
     (re.compile(r"""(?<!\w)(["'])((?:\\.|(?!\1(?!\w))[^\\])*+)\1(?!\w)""", re.DOTALL), _quoted),
     (re.compile(r"[\w.!#$%&*+/=?^{|}~-]{1,64}@[\w.-]+"), "<address>"),
     (re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE), "<id>"),

@@ -32,7 +32,10 @@ class Run:
         self._ended: set[str] = set()
 
     def mark(self, letter: DeadLetter, status: str) -> Outcome | None:
-        """Write a new status; return None, or `another run` or `conflict` if nothing was written."""
+        """Write a new status; return None, or why nothing was written: `another run` or `conflict`.
+
+        Raise LaunchError if the state is unreachable.
+        """
         record, etag = self._state.load(letter.service, letter.key)
         if record is not None and self._is_held(record):
             return ANOTHER_RUN
@@ -40,7 +43,8 @@ class Run:
             return self.lost(record)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         marked = {**record, "status": status, "status_time": now, RUN: self.name}
-        # No time to live: a store may keep that of a reopened dead letter, and then delete an open one.
+        # No time to live: a store may keep that of a reopened dead letter, and then delete an open
+        # one.
         if self._state.save(letter.service, letter.key, marked, etag):
             return None
         stored = self._state.load(letter.service, letter.key)[0] or {}

@@ -55,7 +55,7 @@ class Selection:
 
     @property
     def target(self) -> str:
-        """The selection, as the audit trail shows it: without a text that the operator has typed."""
+        """The selection, as the audit trail shows it, without a text that an operator typed."""
         chosen = self.filter
         if chosen.group:
             return f"group {chosen.group}"

@@ -236,7 +236,7 @@ def test_no_character_is_hidden_or_reorders_a_line() -> None:
 def test_an_event_cannot_reorder_or_hide_text(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
     """A reason, a topic and an event come from strangers."""
     odd = "\u202e\u2066\u200b\ufeff"
-    event = '{"name": "\\u202e \\ud800"}'  # the output is indented, so it is decoded
+    event = '{"id": "1", "type": "L", "name": "\\u202e \\ud800"}'  # the output is indented, so it is decoded
     state.put("user", f"dead:{THIRD}", {"topic": odd, "time": "", "reason": odd, "event": event})
 
     for words in (["show", THIRD], ["list"], ["groups"], ["replay", THIRD], ["replay", THIRD, "--dry-run"]):
