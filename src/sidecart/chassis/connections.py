@@ -125,12 +125,12 @@ class Connections:
         self._host = host
         self._port = port
         self._free = asyncio.Semaphore(connections_max)
-        self._deadlines = TaskDeadlines()
         self._idle: list[_Connection] = []
         lines = {"host": f"{in_url(host)}:{port}", **headers}
         if not all(f"{name}{value}".isascii() and f"{name}{value}".isprintable() for name, value in lines.items()):
             raise ValueError("a header of the sidecar's calls is not printable ASCII")
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        self._deadlines = TaskDeadlines()
 
     async def request(
         self, method: str, path: str, body: bytes | None, content_type: str, seconds: float, more_headers: str = ""
