@@ -1,4 +1,4 @@
-"""The CPU time of one call to a sidecar, over HTTP/1.1 and over gRPC: `python -m bench.sidecar_calls`.
+"""The CPU time of one call to a sidecar by both APIs: `python -m bench.sidecar_calls`.
 
 Both clients call one daprd in turns, with a store of Redis and an in-memory broker. A turn sends
 saves or publishes from HELD tasks, and measures the CPU time of this process and of daprd.

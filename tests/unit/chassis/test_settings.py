@@ -24,7 +24,7 @@ def test_the_hosts_of_the_app_and_its_sidecar_can_be_set() -> None:
 
 
 def test_the_api_of_the_sidecar_can_be_chosen() -> None:
-    """With `grpc` the port of that API is required; `http` is the default, and reads no such port."""
+    """With `grpc` the port of that API is required; `http`, the default, reads no such port."""
     assert settings.read({**WHOLE, "DAPR_GRPC_PORT": "x"}).dapr_grpc_port is None
     assert 50001 == settings.read({**WHOLE, "SIDECAR_API": "grpc", "DAPR_GRPC_PORT": "50001"}).dapr_grpc_port
     with pytest.raises(SettingError, match="DAPR_GRPC_PORT"):

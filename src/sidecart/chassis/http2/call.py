@@ -15,7 +15,7 @@ PREFIX_BYTES = 5  # a flag for compression, and the length of the message
 
 
 class Reply(NamedTuple):
-    """A complete response: a code of gRPC, its text, and the message, which is empty after an error."""
+    """A complete response: gRPC's code and its text, and the message, empty after an error."""
 
     code: int
     text: str
@@ -61,7 +61,7 @@ class Call:
             self.result.set_exception(error)
 
     def headers(self, head: ResponseHead, *, is_end: bool) -> bool:
-        """Take headers or trailers, and return whether the response is complete; raise StreamError."""
+        """Take headers or trailers; return whether all is complete, or raise StreamError."""
         if not self._has_head:
             if head.status is None:
                 raise StreamError(PROTOCOL_ERROR, "a response without a status")

@@ -50,8 +50,8 @@ class Channel:
         """Send a call and return its reply, whatever its code.
 
         Raise NotConnected if the server certainly did not process the call, BrokenOff if it may
-        have, and TimeoutError. A call that the server states not to have processed is sent again, up
-        to ATTEMPTS_MAX times, and an idempotent call whose connection ended is sent once more.
+        have, and TimeoutError. A call that the server states not to have processed is sent again,
+        up to ATTEMPTS_MAX times, and an idempotent call whose connection ended is sent once more.
         """
         if len(message) > MESSAGE_BYTES_MAX:
             return Reply(RESOURCE_EXHAUSTED, f"a request of {len(message)} bytes", b"")

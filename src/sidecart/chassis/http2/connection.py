@@ -76,7 +76,7 @@ class Connection(asyncio.Protocol):
         self.stream_ended()
 
     def check(self) -> None:
-        """Close the connection unless the server answers a PING; at most one PING in PING_SECONDS."""
+        """Close the connection unless the server answers a PING, at most one in PING_SECONDS."""
         now = self._loop.time()
         if self.is_closed or now - self._pinged_at < PING_SECONDS:
             return

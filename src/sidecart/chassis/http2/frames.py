@@ -1,4 +1,4 @@
-"""Frames of HTTP/2 (RFC 9113, section 4): bytes in and frames out, and the frames that a client sends.
+"""Frames of HTTP/2 (RFC 9113, section 4): reads those of a server, makes those of a client.
 
 Every error of the peer that ends a connection is a `ProtocolError`.
 """
@@ -83,7 +83,7 @@ def content(kind: int, flags: int, payload: bytes) -> bytes:
 
 
 def number(kind: int, payload: bytes) -> int:
-    """Return the 32-bit number that is the payload of RST_STREAM and WINDOW_UPDATE; raise ProtocolError."""
+    """Return the number in RST_STREAM or WINDOW_UPDATE (32 bits); raise ProtocolError."""
     if len(payload) != NUMBER.size:
         raise ProtocolError(FRAME_SIZE_ERROR, f"a frame of type {kind} with {len(payload)} bytes")
     found: int = NUMBER.unpack(payload)[0]
@@ -101,7 +101,7 @@ def rst_stream(stream_id: int, code: int) -> bytes:
 
 
 def window_update(stream_id: int, increment: int) -> bytes:
-    """Return a frame that allows the peer to send more bytes on a stream, or on 0, the connection."""
+    """Return a frame that allows more bytes on a stream, or with 0 on the connection."""
     return encoded(WINDOW_UPDATE, 0, stream_id, NUMBER.pack(increment))
 
 

@@ -47,7 +47,7 @@ class RequestHead:
 
 
 def request_head(authority: str, path: str, secrets: Mapping[str, str]) -> RequestHead:
-    """Return the head of a gRPC call, with the headers `secrets`; raise ValueError for invalid ones."""
+    """Return the head of a call, with the headers `secrets`; raise ValueError for invalid ones."""
     return RequestHead.of(
         b"".join(
             (
@@ -89,7 +89,7 @@ def _integer(first: int, bits: int, value: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ResponseHead:
-    """What a client reads of a response's headers or trailers; None for an absent field."""
+    """The headers or trailers of a response that a client reads; None if absent."""
 
     status: str | None
     is_grpc: bool

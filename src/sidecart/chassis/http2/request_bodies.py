@@ -60,7 +60,7 @@ class RequestBodies:
         self._waiting.pop(stream_id, None)
 
     def settings_changed(self) -> bytes:
-        """Apply a changed initial window to the open streams; raise ProtocolError if one overflows."""
+        """Apply a new initial window to the open streams; raise ProtocolError if one overflows."""
         change, self._initial = self._settings.initial_window - self._initial, self._settings.initial_window
         self.whole_bytes_max = min(self._initial, self._settings.frame_bytes_max)
         for body in self._waiting.values():

@@ -52,7 +52,7 @@ class ServerSettings:
     frame_bytes_max: int = FRAME_BYTES_MAX
 
     def apply(self, payload: bytes) -> None:
-        """Apply the settings of one frame, one after the other; raise ProtocolError for a wrong value."""
+        """Apply the settings of one frame in sequence; raise ProtocolError for a wrong value."""
         if len(payload) % SETTING.size:
             raise ProtocolError(FRAME_SIZE_ERROR, f"SETTINGS of {len(payload)} bytes")
         for name, value in SETTING.iter_unpack(payload):

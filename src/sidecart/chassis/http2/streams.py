@@ -139,7 +139,7 @@ class Streams:
             self._ended()
 
     def on_window_update(self, stream_id: int, increment: int) -> None:
-        """Send more of the requests that wait for the window of the connection (0) or of a stream."""
+        """Send more of the requests that wait for the window of a stream, or of the connection."""
         if not stream_id:
             self._write(self.bodies.enlarge(increment))
             return

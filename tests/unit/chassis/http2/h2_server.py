@@ -1,4 +1,4 @@
-"""A gRPC server on the library h2, which checks every frame of the client and can send any frame."""
+"""A gRPC server on the library h2, which checks each frame of the client and can send any."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ class H2Server:
 
 @asynccontextmanager
 async def served(server: H2Server) -> AsyncIterator[tuple[Channel, RequestHead]]:
-    """Run the server and a channel to it; a violation of the protocol by the client fails the test."""
+    """Run the server and a channel to it; the client's violation of the protocol fails the test."""
     listening = await server.listen()
     channel = Channel("127.0.0.1", server.port, f"127.0.0.1:{server.port}", {"dapr-api-token": "secret"})
     try:

@@ -238,7 +238,7 @@ def test_a_call_above_the_last_stream_of_goaway_is_sent_again(processed: bool) -
 
 
 def test_a_graceful_shutdown_loses_no_call() -> None:
-    """As daprd ends an idle or a stopping connection: GOAWAY with the highest number first, then a PING."""
+    """As daprd ends a connection: GOAWAY with the highest number first, then a PING."""
     server = H2Server()
 
     async def leave(request: Request) -> None:
@@ -368,7 +368,7 @@ def test_without_a_server_nothing_is_sent() -> None:
 
 @pytest.mark.parametrize("preface", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
 def test_a_server_without_http2_gets_no_call(preface: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calls wait for the server's SETTINGS: of a silent or another server they are certainly not processed."""
+    """Calls wait for the server's SETTINGS: a silent or other server has not processed them."""
     monkeypatch.setattr(channel_module, "CONNECT_SECONDS_MAX", 0.1)
     received = bytearray()
 

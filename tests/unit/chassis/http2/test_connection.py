@@ -262,7 +262,7 @@ def test_a_flood_without_a_reader_ends_the_connection(frame: Frame) -> None:
 
 
 def test_goaway_separates_the_calls() -> None:
-    """Calls above the last stream were not processed; the others continue until the connection ends."""
+    """Calls above the last stream were not processed; the others continue until the end."""
 
     async def run() -> None:
         client = Client(calls=3)

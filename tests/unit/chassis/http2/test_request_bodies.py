@@ -41,7 +41,7 @@ ACTIONS = st.lists(
 def test_no_window_is_exceeded_and_no_byte_is_lost(
     sizes: list[int], initial: int, actions: list[tuple[str, int, int]]
 ) -> None:
-    """A model of the server's windows accepts each frame; with large windows all bodies arrive whole."""
+    """A model of the server's windows accepts each frame; all bodies arrive with large ones."""
     settings = ServerSettings(initial_window=initial)
     bodies = RequestBodies(settings)
     window, windows = DEFAULT_WINDOW, dict.fromkeys((1, 3, 5), initial)

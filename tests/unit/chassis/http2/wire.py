@@ -1,4 +1,4 @@
-"""Bytes of a server, framed by hyperframe and hpack, and a client's connection without a network."""
+"""Bytes of a server, framed by hyperframe and hpack, and a connection without a network."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def test_a_sidecar_gets_its_servers_and_keeps_its_ports(tmp_path: Path) -> None:
 
 
 def test_a_sidecar_allows_state_and_publishes_over_grpc_only_if_its_app_uses_it(tmp_path: Path) -> None:
-    """By default gRPC stays closed; the additional Configuration keeps what the app's own one allows."""
+    """By default gRPC stays closed; the second Configuration keeps what the app's own allows."""
     _, plain = started(Options("redis", folder=tmp_path / "plain"), Wiring())
     _, changed = started(Options("redis", folder=tmp_path / "grpc", settings={"SIDECAR_API": "grpc"}), Wiring())
     words = changed.commands["order-sidecar"]
