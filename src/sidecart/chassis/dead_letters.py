@@ -32,28 +32,12 @@ OPEN = "open"
 REPLAYING = "replaying"
 REPLAYED = "replayed"
 ERASED = "erased"
-REPLAY = "replay"
-"""The attribute of a replayed event."""
 SETTLED = (REPLAYED, "discarded")
 NO_ID = uuid.UUID("5f0c6f8e-62a4-5a36-9c6b-6f1f3d0a2f11")  # UUID namespace for events without an id
 
 
 class _Id(msgspec.Struct):
     id: uuid.UUID
-
-
-class _Replay(msgspec.Struct):
-    replay: str = ""
-
-
-def is_replay(body: bytes) -> bool:
-    """Return whether an event is the replay of a dead letter."""
-    if b'"replay"' not in body:  # almost every event; this takes less than decoding it
-        return False
-    try:
-        return bool(msgspec.json.decode(body, type=_Replay).replay)
-    except (ValueError, RecursionError):
-        return False
 
 
 def letter_id(topic: str, body: bytes) -> str:

@@ -17,6 +17,8 @@ E = TypeVar("E")
 
 CONTENT_TYPE = "application/cloudevents+json"
 BODY_BYTES_MAX = 1024 * 1024  # a whole event
+REPLAY = "replay"
+"""The attribute of an event that a tool published again from a dead letter."""
 
 
 class Envelope(msgspec.Struct):
@@ -33,6 +35,10 @@ class Envelope(msgspec.Struct):
     subject: str = ""
     replyto: str = ""
     """The gateway that waits for the reply to the initial command; empty for a shared reply."""
+
+
+class _Replay(msgspec.Struct):
+    replay: str = ""
 
 
 class _Delivery(msgspec.Struct):
@@ -89,6 +95,16 @@ def delivered(body: bytes) -> bytes:
         return msgspec.json.decode(body, type=_Delivery).data_base64
     except (ValueError, RecursionError):
         return body
+
+
+def is_replay(body: bytes) -> bool:
+    """Return whether an event is the replay of a dead letter."""
+    if b'"replay"' not in body:  # almost every event; this takes less than decoding it
+        return False
+    try:
+        return bool(msgspec.json.decode(body, type=_Replay).replay)
+    except (ValueError, RecursionError):
+        return False
 
 
 def parse(topic: str, body: bytes, publisher: str, types: Set[str] | None = None) -> Envelope:

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sidecart.chassis.dead_letters import REPLAY, REPLAYED, REPLAYING
+from sidecart.chassis.dead_letters import REPLAYED, REPLAYING
+from sidecart.chassis.events import REPLAY
 from sidecart.chassis.telemetry.traceparent import version_00
 from sidecart.launcher.claims import RUN, Run
 from sidecart.launcher.dead_letters import DeadLetter, Outcome, State

@@ -16,7 +16,6 @@ from sidecart.chassis.dead_letters import (
     EVENT_BYTES_MAX,
     RAW_BYTES_MAX,
     DeadLetters,
-    is_replay,
     letter_id,
 )
 from sidecart.chassis.errors import Conflict, SidecarUnavailable, TransientError
@@ -122,22 +121,6 @@ def test_only_a_letter_that_is_being_replayed_is_settled(status: str | None, aft
 
     assert after == sidecar.read(key).get("status")
     assert f"dead:{numbered(2)}" not in sidecar.records
-
-
-@pytest.mark.parametrize(
-    ("event", "is_one"),
-    [
-        (b'{"id":"1","replay":"true"}', True),
-        (b'{"id":"1","replay":""}', False),
-        (b'{"id":"1","replay":true}', False),
-        (b'{"id":"1","data":{"replay":"true"}}', False),
-        (b'{"replay"', False),
-        (body(1), False),
-    ],
-)
-def test_a_replay_is_known_by_its_attribute(event: bytes, is_one: bool) -> None:
-    """A field of the data with the same name is none."""
-    assert is_one == is_replay(event)
 
 
 def test_a_dead_letter_whose_status_changes_concurrently_is_opened_again() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sidecart.chassis.errors import PermanentError
-from sidecart.chassis.events import BODY_BYTES_MAX, Received, decode, derived_id, parse, timestamp
+from sidecart.chassis.events import BODY_BYTES_MAX, Received, decode, derived_id, is_replay, parse, timestamp
 
 ID = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
 CORRELATION_ID = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b6"
@@ -175,3 +175,19 @@ def test_a_derived_id_differs_with_each_of_its_parts(other: tuple[str, str, str,
 def test_a_timestamp_is_in_utc_with_milliseconds(at: datetime, expected: str) -> None:
     """A timestamp is RFC 3339 in UTC, ending in Z, for any time zone."""
     assert expected == timestamp(at)
+
+
+@pytest.mark.parametrize(
+    ("event", "is_one"),
+    [
+        (b'{"id":"1","replay":"true"}', True),
+        (b'{"id":"1","replay":""}', False),
+        (b'{"id":"1","replay":true}', False),
+        (b'{"id":"1","data":{"replay":"true"}}', False),
+        (b'{"replay"', False),
+        (b'{"id":"1"}', False),
+    ],
+)
+def test_a_replay_is_known_by_its_attribute(event: bytes, is_one: bool) -> None:
+    """A field of the data with the same name is none."""
+    assert is_one == is_replay(event)

@@ -17,9 +17,9 @@ from fastapi import Request, Response
 from prometheus_client import Counter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sidecart.chassis.dead_letters import DeadLetters, is_replay
+from sidecart.chassis.dead_letters import DeadLetters
 from sidecart.chassis.errors import PermanentError, TransientError, WriteRefused
-from sidecart.chassis.events import delivered
+from sidecart.chassis.events import delivered, is_replay
 from sidecart.chassis.server.request_body import RequestBody, whole_body
 from sidecart.chassis.server.routed import RoutedApp
 from sidecart.chassis.store_health import StoreHealth
