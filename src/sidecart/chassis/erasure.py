@@ -24,7 +24,7 @@ class _Event(msgspec.Struct):
 
 
 class ErasingProcessor:
-    """Processes the events of a service, and completes the erasures among them."""
+    """Processes the events that erase data, and completes each erasure."""
 
     def __init__(
         self,
@@ -39,15 +39,12 @@ class ErasingProcessor:
         self._erase_more = erase_more
 
     async def process(self, topic: str, body: bytes) -> None:
-        """Process one event; raise PermanentError or TransientError.
+        """Process an event of `Service.erasures`; raise PermanentError or TransientError.
 
         The record comes first: whatever is written later finds the erased record.
         """
         await self._processor.process(topic, body)
-        field = self._service.erasures.get(topic)
-        if field is None:
-            return
-        person = msgspec.json.decode(body, type=_Event).data[field]
+        person = msgspec.json.decode(body, type=_Event).data[self._service.erasures[topic]]
         await self._dead_letters.erase(person, self._service.personal)
         if self._erase_more is not None:
             await self._erase_more(person)

@@ -47,7 +47,7 @@ def test_an_id_is_found_in_any_spelling(body: bytes) -> None:
     [
         event(None),
         event(""),
-        event("somebody"),
+        event("no UUID"),
         event([OTHER]),
         event(7),
         event()[:-1],
