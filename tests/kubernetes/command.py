@@ -17,6 +17,7 @@ from sidecart.launcher.errors import LaunchError
 from tests import suites
 from tests.kubernetes import results
 from tests.kubernetes.cluster.cluster import Cluster
+from tests.kubernetes.cluster.kubectl import Kubectl
 from tests.kubernetes.shop import KubernetesShop
 from tests.suites import BASELINE, SHOWN, Outcome, Suite
 
@@ -91,9 +92,12 @@ def _outcomes(cluster: Cluster, overlays: Sequence[str], deadline: Deadline, *, 
             # before the end-to-end tests: these leave dead letters, which an audit would count
             without = () if has_commands else ("--ignore", COMMANDS)
             tests = {"cluster": (*SHOWN, *IGNORED, *without, FOLDER), **tests}
-        # the suites find a running shop, and use it
-        stays = each == overlays[-1]
-        with TemporaryDirectory() as folder, KubernetesShop(kubectl, each, Path(folder), say, stays=stays):
+        with TemporaryDirectory() as folder, _applied(kubectl, each, Path(folder), stays=each == overlays[-1]):
             for name, words in tests.items():
                 found.append(suites.alone(Suite(f"{name} on Kubernetes with {each}", words, env), deadline))
     return found
+
+
+def _applied(kubectl: Kubectl, overlay: str, folder: Path, *, stays: bool) -> KubernetesShop:
+    """Return the shop that the suites find, and use with connections of their own."""
+    return KubernetesShop(kubectl, overlay, folder, say, stays=stays, connects=False)

@@ -9,7 +9,8 @@ import shutil
 import signal
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -62,10 +63,20 @@ class KubernetesShop:
     """
 
     def __init__(
-        self, kubectl: Kubectl, overlay: str, folder: Path, report: Callable[[str], None], *, stays: bool = False
+        self,
+        kubectl: Kubectl,
+        overlay: str,
+        folder: Path,
+        report: Callable[[str], None],
+        *,
+        stays: bool = False,
+        connects: bool = True,
     ) -> None:
-        """Use an overlay; one that `stays` is not deleted, because its cluster ends after it."""
-        self._stays = stays
+        """Use an overlay; one that `stays` is not deleted, because its cluster ends after it.
+
+        One that does not connect has no port-forwards; the suites that use it have their own.
+        """
+        self._stays, self._connects = stays, connects
         self.overlay = overlay
         self.kind = OVERLAYS[overlay].broker
         self.cluster = kubectl
@@ -162,7 +173,8 @@ class KubernetesShop:
         namespace = self.cluster.get("namespace", names.NAMESPACE)
         self.seconds_to_answer = float(namespace["metadata"]["annotations"][ANSWERED])
         self._report(f"{self.overlay}: the first 201 came {self.seconds_to_answer:.1f} s after the apply")
-        self.connect()
+        if self._connects:
+            self.connect()
 
     def _register(self) -> None:
         """Send the first request, and wait for its 201."""
@@ -178,11 +190,16 @@ class KubernetesShop:
             self._forward(name, f"pod/{name}-0", names.SERVER_PORTS[name])
         self._forward(MAILS, f"deployment/{names.MAIL}", names.MAILS_PORT)
         for app_id in app_ids():
-            self._connect_app(app_id)
+            self._forward_app(app_id)
+        self._await_forwards(self.ports)
 
     def _connect_app(self, app_id: str) -> None:
         """Forward to the sidecar of an app, and follow its log; others keep their connections."""
         self._processes.stop([sidecar_of(app_id), app_id], STOP_SECONDS)
+        self._forward_app(app_id)
+        self._await_forwards([sidecar_of(app_id)])
+
+    def _forward_app(self, app_id: str) -> None:
         self._forward(sidecar_of(app_id), self.workload(app_id), SIDECAR_PORT)
         words = self.kubectl.command("logs", "--follow", "--tail=-1", self.workload(app_id), "-c", containers.APP)
         self._processes.start(app_id, words, env=plain_environment(), cwd=root())  # its output is the log of the app
@@ -205,9 +222,11 @@ class KubernetesShop:
     def _forward(self, name: str, target: str, port: int) -> None:
         words = self.kubectl.command("port-forward", target, f"{self.ports[name]}:{port}")
         self._processes.start(name, words, env=plain_environment(), cwd=root())
-        self.deadline.until(
-            lambda: is_listening(self.ports[name]), READY_SECONDS, lambda: f"no port-forward to {target}", 0.1
-        )
+
+    def _await_forwards(self, wanted: Iterable[str]) -> None:
+        """Wait for these port-forwards, which start beside each other."""
+        for name in wanted:
+            self.until(partial(is_listening, self.ports[name]), f"the port-forward of {name}")
 
     def start_app(self, name: str) -> None:
         """Start one pod of an app again, without waiting for it."""
