@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -84,24 +83,6 @@ def test_a_sidecar_gets_its_servers_and_keeps_its_ports(tmp_path: Path) -> None:
     assert (known.http_port, state.ports["order"]) == (state.ports["order-sidecar"], known.app_port)
     assert "127.0.0.1:4" == processes.environments["order-sidecar"]["REDIS_HOST"]
     assert ["policies", "redis", "redis"] == [folder.name for folder in state.resources["order-sidecar"]]
-
-
-def test_a_sidecar_allows_state_and_publishes_over_grpc_only_if_its_app_uses_it(tmp_path: Path) -> None:
-    """By default gRPC stays closed; the second Configuration keeps what the app's own allows."""
-    _, plain = started(Options("redis", folder=tmp_path / "plain"), Wiring())
-    _, changed = started(Options("redis", folder=tmp_path / "grpc", settings={"SIDECAR_API": "grpc"}), Wiring())
-    words = changed.commands["order-sidecar"]
-    configs = [Path(value) for word, value in pairwise(words) if word == "--config"]
-    allowed = [set_of(yaml.safe_load(config.read_text())["spec"]["api"]["allowed"]) for config in configs[:1]]
-    added = [set_of(yaml.safe_load(c.read_text())["spec"]["api"]["allowed"]) for c in configs if "grpc" in c.name]
-
-    assert [allowed[0] | {("state", "v1", "grpc"), ("publish", "v1", "grpc")}] == added
-    assert not [word for word in plain.commands["order-sidecar"] if "grpc-" in word and "config" in word]
-
-
-def set_of(allowed: list[dict[str, str]]) -> set[tuple[str, str, str]]:
-    """Return the allowed calls: name, version and protocol."""
-    return {(each["name"], each["version"], each["protocol"]) for each in allowed}
 
 
 def test_a_wiring_changes_ports_addresses_and_flags(tmp_path: Path) -> None:
