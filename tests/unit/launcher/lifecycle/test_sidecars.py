@@ -12,6 +12,7 @@ import yaml
 
 from sidecart.launcher.daprd import Daprd
 from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.lifecycle.environments import app_environment
 from sidecart.launcher.lifecycle.options import Options
 from sidecart.launcher.lifecycle.plan import choose_ports, plan_of
 from sidecart.launcher.lifecycle.sidecars import Sidecars, name_resolution
@@ -93,6 +94,14 @@ def test_a_wiring_changes_ports_addresses_and_flags(tmp_path: Path) -> None:
     assert state.ports["order"] + 1 == state.sidecars["order"].app_port
     assert ("proxy of valkey at 4", "order") == (env["REDIS_HOST"], env["FOR"])
     assert ["--flag", "order"] == words[-2:]
+
+
+def test_an_app_reaches_both_ports_of_its_sidecar_by_the_wiring(tmp_path: Path) -> None:
+    """Faults between the two hit the calls of either API."""
+    state, _ = started(Options("redis", folder=tmp_path), Detour())
+    env, known = app_environment(state, Detour(), "order"), state.sidecars["order"]
+
+    assert (known.http_port + 1, known.grpc_port + 1) == (int(env["DAPR_HTTP_PORT"]), int(env["DAPR_GRPC_PORT"]))
 
 
 def test_components_of_a_folder_get_their_own_variables(tmp_path: Path) -> None:
