@@ -230,6 +230,6 @@ def test_without_tracing_events_and_mails_have_no_trace(tap: Tap, shop: System) 
 
     assert events
     assert {("", "", "")} == {
-        tuple(each.get(name) for name in ("traceid", "traceparent", "tracestate")) for each in events
+        tuple(each.get(name, "") for name in ("traceid", "traceparent", "tracestate")) for each in events
     }
     assert "traceparent" not in mail["headers"]
