@@ -24,7 +24,7 @@ from sidecart.launcher.topics import GATEWAY, app_ids
 
 TEXTS = manifests()
 INJECTED = {"DAPR_HTTP_PORT": "3500", "DAPR_GRPC_PORT": "50001"}
-"""The injector adds them to each container (dapr 1.18.2, pkg/injector/patcher/sidecar_patcher.go)."""
+"""The injector adds them to each container (dapr 1.18.2, pkg/injector/patcher)."""
 
 
 def literals(file: str) -> dict[str, dict[str, str]]:
