@@ -16,10 +16,11 @@ from pathlib import Path
 
 from bench.load import closed_loop, percentile
 from bench.measure import HELD, WARM_SECONDS, Turn, level_of, orders_alone, ratio
-from bench.patched import SOCKETS, program
+from bench.patched import HTTP_ONLY, SOCKETS, program
 from bench.shopper import Shopper
 from bench.systems import of_shop
 from bench.unpaced import UNPACED
+from sidecart.chassis.settings import HTTP, SIDECAR_API
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.lifecycle.wiring import Wiring
 from sidecart.launcher.project import root
@@ -138,7 +139,8 @@ def run_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, round
                 if not resources:
                     say(f"{variant.name}: does not apply to {broker}")
                     continue
-            ours = Options(broker, folder=folder / "plain", replicas=dict(variant.replicas), env=UNPACED)
+            env = {**UNPACED, **({SIDECAR_API: HTTP} if variant.patch in HTTP_ONLY else {})}
+            ours = Options(broker, folder=folder / "plain", replicas=dict(variant.replicas), env=env)
             plain = stack.enter_context(System(ours, say))
             sockets = folder / "s"
             sockets.mkdir()
@@ -147,7 +149,7 @@ def run_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, round
                 folder=folder / "changed",
                 replaced=replaced,
                 resources=resources,
-                env={SOCKETS: str(sockets), **UNPACED},
+                env={SOCKETS: str(sockets), **env},
                 replicas=dict(variant.replicas),
             )
             other = stack.enter_context(System(options, say, wiring=ChangedSidecars(variant, sockets)))

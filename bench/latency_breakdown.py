@@ -1,7 +1,7 @@
 """The latency of one held order, segment by segment, with the sidecars' share.
 
 For a segment that passes through a sidecar, bench/bare.py measures the latency of the broker or the
-store alone. The rest is the sidecar, its clients, and the HTTP between sidecar and app.
+store alone. The rest is the sidecar, its clients, and the protocol between sidecar and app.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from sidecart.launcher.lifecycle.system import Options, System
 ORDERS, QUICK_ORDERS = 300, 50
 ON_THE_WAY = ("gateway", "order")
 """The apps whose spans are recorded: the 201 of a held order waits for no other app."""
-PUBLISH = "/v1.0/publish/pubsub/"
 COMMAND, SAVE, EVENT = "command: publish, broker, deliver", "order: save", "event: publish, broker, deliver"
 
 
@@ -58,10 +57,10 @@ def segments_of(spans: Sequence[Span], sent: int, answered: int) -> dict[str, fl
         f"{span.app} {span.what}": span for span in sorted(spans, key=lambda each: -each.start) if span.start >= sent
     }
     gateway = found["gateway serve:/order/create"]
-    published = found[f"gateway call:POST:{PUBLISH}OrderCreateRequested"]
+    published = found["gateway publish:OrderCreateRequested"]
     taken = found["order serve:/events/inbox/OrderCreateRequested"]
-    saved = found["order call:POST:/v1.0/state/statestore"]
-    announced = found[f"order call:POST:{PUBLISH}OrderCreated"]
+    saved = found["order save"]
+    announced = found["order publish:OrderCreated"]
     replied = found["gateway serve:/events/replies/OrderCreated"]
     points = [
         ("caller to gateway", sent, gateway.start),

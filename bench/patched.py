@@ -1,6 +1,7 @@
 """An app with one change, to measure its cost: `python -m bench.patched <app-id> <patch>`.
 
-The product has no such switches; this module patches the app before it starts.
+The product has no such switches; this module patches the app before it starts. A patch of
+HTTP_ONLY changes the client of the HTTP API, and runs with SIDECAR_API=http only.
 """
 
 from __future__ import annotations
@@ -15,18 +16,22 @@ from typing import Any, cast
 
 import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
+from dapr.proto.runtime.v1.pubsub_pb2 import BulkPublishRequest, BulkPublishRequestEntry, BulkPublishResponse
 
 from sidecart.chassis.connections import Answer, Connections, _Connection
 from sidecart.chassis.errors import SidecarUnavailable
 from sidecart.chassis.events import CONTENT_TYPE
+from sidecart.chassis.grpc_api import METHOD, GrpcApi
+from sidecart.chassis.http2.call import OK
 from sidecart.chassis.http2.errors import BrokenOff, NotConnected
 from sidecart.chassis.http_api import CONNECTIONS_MAX, HttpApi
 from sidecart.chassis.outbox import Outbox
 from sidecart.chassis.processor import EventProcessor
 from sidecart.chassis.record import OutboxEntry
 from sidecart.chassis.server import inbound
+from sidecart.chassis.settings import HTTP, SIDECAR_API, SettingError, sidecar_api
 from sidecart.chassis.sidecar import Sidecar
-from sidecart.chassis.sidecar_api import PUBSUB
+from sidecart.chassis.sidecar_api import CALL_SECONDS_MAX, PUBSUB
 from sidecart.chassis.speculation import RecordCache, SpeculativeProcessor
 from sidecart.edge.held_requests import CommandDispatcher
 from sidecart.launcher.apps import module_of, write_program
@@ -133,14 +138,31 @@ def published_in_bulk() -> None:
                 rest = waiting.pop(topic, [])
 
     async def bulk(self: Sidecar, topic: str, events: list[bytes]) -> None:
+        if isinstance(self.api, HttpApi):
+            answer = await bulk_by_http(self.api, topic, events)
+        else:
+            answer = await bulk_by_grpc(cast(GrpcApi, self.api), topic, events)
+        if answer.status not in (200, 204):
+            raise SidecarUnavailable(f"bulk publish to {topic}: {answer}")
+
+    async def bulk_by_http(api: HttpApi, topic: str, events: list[bytes]) -> Answer:
         entries = [
             {"entryId": str(number), "event": msgspec.Raw(event), "contentType": CONTENT_TYPE}
             for number, event in enumerate(events)
         ]
-        api = cast(HttpApi, self.api)  # the default
-        answer = await api.call("POST", f"/v1.0/publish/bulk/{PUBSUB}/{topic}", msgspec.json.encode(entries))
-        if answer.status not in (200, 204):
-            raise SidecarUnavailable(f"bulk publish to {topic}: {answer}")
+        return await api.call("POST", f"/v1.0/publish/bulk/{PUBSUB}/{topic}", msgspec.json.encode(entries))
+
+    async def bulk_by_grpc(api: GrpcApi, topic: str, events: list[bytes]) -> Answer:
+        entries = [
+            BulkPublishRequestEntry(entry_id=str(number), event=event, content_type=CONTENT_TYPE)
+            for number, event in enumerate(events)
+        ]
+        request = BulkPublishRequest(pubsub_name=PUBSUB, topic=topic, entries=entries, metadata=inbound.RAW)
+        head = api._publishes.head(f"{METHOD}BulkPublishEvent")
+        message = request.SerializeToString()
+        reply = await api._call("bulk publish", head, message, CALL_SECONDS_MAX, channel=api._publishes)
+        is_complete = reply.code == OK and not BulkPublishResponse.FromString(reply.message).failedEntries
+        return Answer(200 if is_complete else 500, reply.text.encode())
 
     one, running = Sidecar.publish, set[Any]()
     Sidecar.publish = publish  # type: ignore[method-assign]  # this module exists to patch
@@ -189,6 +211,10 @@ PATCHES: dict[str, Callable[[], None]] = {
 }
 
 
+HTTP_ONLY = frozenset({"called-by-aiohttp", "called-over-a-unix-socket"})
+"""The patches of the HTTP client; bench/experiments.py gives both shops SIDECAR_API=http."""
+
+
 def program(folder: Path, app_id: str, what: str) -> Path:
     """Write the run file that starts the patched app in place of ours, for `Options.replaced`."""
     return write_program(folder, app_id, [sys.executable, "-m", "bench.patched", app_id, what])
@@ -197,6 +223,8 @@ def program(folder: Path, app_id: str, what: str) -> Path:
 def main() -> None:
     """Apply the patch and run the app."""
     app_id, what = sys.argv[1:]
+    if what in HTTP_ONLY and sidecar_api(os.environ) != HTTP:
+        raise SettingError(SIDECAR_API, f"the patch {what} needs {HTTP}")
     PATCHES[what]()
     importlib.import_module(module_of(app_id)).main()
 

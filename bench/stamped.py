@@ -16,6 +16,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from sidecart.chassis.connections import Answer
+from sidecart.chassis.grpc_api import GrpcApi
 from sidecart.chassis.http_api import HttpApi
 from sidecart.chassis.server.inbound import InboundApp
 from sidecart.launcher.apps import module_of, write_program
@@ -33,7 +34,7 @@ def stamp(app_id: str, file: Path) -> None:
     def write(what: str, started: int) -> None:
         out.write(f"{app_id} {what} {started} {time.monotonic_ns()}\n")
 
-    served, called = InboundApp.__call__, HttpApi.call
+    served = InboundApp.__call__
 
     async def serve(self: InboundApp, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.monotonic_ns()
@@ -41,14 +42,26 @@ def stamp(app_id: str, file: Path) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
             write(f"serve:{scope['path']}", started)
 
-    async def call(self: HttpApi, method: str, path: str, *rest: Any, **more: Any) -> Answer:
-        started = time.monotonic_ns()
-        answer = await called(self, method, path, *rest, **more)
-        write(f"call:{method}:{path}", started)
-        return answer
+    def patch(api: type[HttpApi] | type[GrpcApi]) -> None:
+        put, publish = api.put, api.publish
+
+        async def stamped_put(self: Any, *arguments: Any) -> Answer:
+            started = time.monotonic_ns()
+            answer = await put(self, *arguments)
+            write("save", started)
+            return answer
+
+        async def stamped_publish(self: Any, topic: str, *arguments: Any) -> Answer:
+            started = time.monotonic_ns()
+            answer = await publish(self, topic, *arguments)
+            write(f"publish:{topic}", started)
+            return answer
+
+        api.put, api.publish = stamped_put, stamped_publish  # type: ignore[method-assign,assignment]  # see above
 
     InboundApp.__call__ = serve  # type: ignore[method-assign]  # this module exists to patch
-    HttpApi.call = call  # type: ignore[method-assign]  # this module exists to patch
+    for api in (HttpApi, GrpcApi):
+        patch(api)
 
 
 def main() -> None:

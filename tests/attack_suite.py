@@ -49,7 +49,7 @@ def attack(broker: str) -> int:
 
 def _suites(broker: str, folder: Path) -> list[Suite]:
     """Return the suites on a broker; the last one runs alone."""
-    env = {"BROKER": broker, "STORE": suites.STORE_OF_BROKER[broker]}
+    env = suites.servers_of(broker, suites.STORE_OF_BROKER[broker])
     parts = {
         "a shared shop": ("not own_shop", suites.E2E),
         "own shops": ("own_shop", suites.E2E, IN_BROWSER),

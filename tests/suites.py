@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 
+from sidecart.chassis.settings import GRPC, HTTP, SIDECAR_API
 from sidecart.cli.run import stopped_by_signals
 from sidecart.launcher import proxy
 from sidecart.launcher.deadline import Deadline
@@ -65,6 +66,8 @@ STORE_OF_BROKER = {"redis": "redis", "rabbitmq": "postgres"}
 
 `make test-full` runs the other two, with a service in another language.
 """
+API_OF_STORE = {"redis": HTTP, "postgres": GRPC}
+"""The API by which the apps of a pair call their sidecars: each broker and each store has both."""
 FOREIGN = "user=examples/user-node"
 SHARED_SHOP = ("-m", "not own_shop")
 """The tests for a service in another language: all that do not start shops of their own."""
@@ -107,7 +110,7 @@ def test(broker: str, e2e_only: bool) -> int:
     The exit code is 1 if a test failed or was skipped.
     """
     brokers = list(BROKERS) if broker == "all" else [broker]
-    servers = {each: {"BROKER": each, "STORE": STORE_OF_BROKER[each]} for each in brokers}
+    servers = {each: servers_of(each, STORE_OF_BROKER[each]) for each in brokers}
     for each in brokers:
         require(each)
     waiting = []
@@ -145,7 +148,7 @@ def test_full() -> int:
     foreign = []
     for broker in BROKERS:  # each broker with the store that `make test` does not pair with it
         (store,) = set(STORES) - {STORE_OF_BROKER[broker]}
-        env = {"BROKER": broker, "STORE": store, "WITH": FOREIGN}
+        env = {**servers_of(broker, store), "WITH": FOREIGN}
         foreign.append(Suite(f"e2e with {FOREIGN} on {_label(env)}", [*SHARED_SHOP, E2E], env))
     without = [
         Suite(f"e2e of the baseline on {broker}", BASELINE, {"BROKER": broker, "SHOP": "baseline"})
@@ -185,8 +188,13 @@ def _build_manifest_checkers() -> None:
         program.find(print, Deadline())
 
 
+def servers_of(broker: str, store: str) -> dict[str, str]:
+    """Return the environment of a suite on these servers."""
+    return {"BROKER": broker, "STORE": store, SIDECAR_API: API_OF_STORE[store]}
+
+
 def _label(env: Mapping[str, str]) -> str:
-    return f"{env['BROKER']} and {env['STORE']}"
+    return f"{env['BROKER']} and {env['STORE']} by {env[SIDECAR_API]}"
 
 
 def report(outcomes: Sequence[Outcome], brokers: Sequence[str]) -> int:

@@ -17,8 +17,11 @@ NEEDED = {
     ("publish", "v1.0", "http"),
     ("metadata", "v1.0", "http"),
     ("shutdown", "v1.0", "http"),
+    ("state", "v1", "grpc"),
+    ("publish", "v1", "grpc"),
     ("metadata", "v1", "grpc"),
 }
+"""State and publishes over both APIs: an app uses one, and the launcher HTTP."""
 INVOKE = ("invoke", "v1.0", "http")
 
 

@@ -1,10 +1,10 @@
 """One shop and one tap for the whole suite, on the broker in BROKER; the brokers differ in their
 YAML folder only.
 
-STORE selects the store in the same way. WITH=user=examples/user-node replaces our User Service with
-that program. SHOP=baseline runs the suite on the shop without sidecars (bench/baseline), and
-SHOP=kubernetes on the overlay of BROKER and STORE, on the cluster that KUBECONFIG names
-(tests/kubernetes).
+STORE selects the store in the same way, and SIDECAR_API the API of the sidecars.
+WITH=user=examples/user-node replaces our User Service with that program. SHOP=baseline runs the
+suite on the shop without sidecars (bench/baseline), and SHOP=kubernetes on the overlay of BROKER
+and STORE, on the cluster that KUBECONFIG names (tests/kubernetes).
 """
 
 import os
@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from bench.baseline.shop import BaselineShop
+from sidecart.chassis.settings import sidecar_api
 from sidecart.launcher import daprd, sentry
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.lifecycle.settings import external_servers
@@ -26,6 +27,7 @@ from sidecart.testkit.tap import Sightings, Tap
 from tests.e2e.attack import Eve, Victim, victim_of
 from tests.e2e.baseline import BaselineShopper, BaselineTap
 from tests.e2e.shopper import SECONDS, Shopper, new_address
+from tests.faults.trials import api_of
 from tests.kubernetes import overlay
 from tests.kubernetes.cluster.kubectl import from_environment
 from tests.kubernetes.shop import KubernetesShop
@@ -62,6 +64,7 @@ def options(folder: Path) -> Options:
         folder=folder,
         replaced=replaced(),
         external=external_servers(),
+        settings=api_of(os.environ),
     )
 
 
@@ -82,7 +85,8 @@ def pytest_report_header() -> str:
     others = "".join(f", {app_id} from {folder.relative_to(root())}" for app_id, folder in replaced().items())
     if is_baseline():
         return f"broker: {broker()}, the baseline"
-    return f"broker: {broker()} (components/brokers/{broker()}), store: {store()}{others}"
+    api = sidecar_api(os.environ)
+    return f"broker: {broker()} (components/brokers/{broker()}), store: {store()}, sidecars by {api}{others}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -9,12 +9,15 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
 import pytest
 from dapr.proto import api_service_v1, api_v1
 
+from sidecart.chassis.server.inbound import RAW
+from sidecart.chassis.sidecar_api import PUBSUB, STORE
 from sidecart.launcher import monitor
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.permissions import ADMINISTRATOR
@@ -148,20 +151,43 @@ def test_an_app_cannot_read_secrets_or_use_bindings(shopper: Shopper, app_id: st
 
 @pytest.mark.attack("processes", "use the gRPC API of the own sidecar", "allowed calls")
 @pytest.mark.parametrize("app_id", app_ids())
-def test_an_app_cannot_use_grpc(shopper: Shopper, app_id: str) -> None:
-    """The sidecar's second API would be a way around the first."""
-    port = shopper.shop.state.sidecars[app_id].grpc_port
-    token = (("dapr-api-token", shopper.shop.tokens[sidecar_of(app_id)]),)
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+def test_an_app_has_no_more_calls_over_grpc(shopper: Shopper, app_id: str) -> None:
+    """Over gRPC it keeps records and publishes its own topics, as over HTTP, and nothing else."""
+    [(foreign, _), *_] = [each for each in read_topics().items() if each[1].publisher != app_id]
+    with own_sidecar_by_grpc(shopper.shop, app_id) as (stub, token):
+        answers = {
+            call: refusal(stub, call, request, token)
+            for call, request in (
+                ("GetState", api_v1.GetStateRequest(store_name=STORE, key="x")),
+                ("PublishEvent", api_v1.PublishEventRequest(pubsub_name=PUBSUB, topic=foreign, metadata=RAW)),
+                ("InvokeService", api_v1.InvokeServiceRequest(id="user")),
+                ("GetSecret", api_v1.GetSecretRequest(store_name="kubernetes", key="x")),
+                ("InvokeBinding", api_v1.InvokeBindingRequest(name="x", operation="create")),
+                ("Shutdown", api_v1.ShutdownRequest()),
+            )
+        }
+
+    closed = ("InvokeService", "GetSecret", "InvokeBinding", "Shutdown")
+    expected = {"GetState": None, "PublishEvent": grpc.StatusCode.PERMISSION_DENIED}
+    assert expected | dict.fromkeys(closed, grpc.StatusCode.UNIMPLEMENTED) == answers
+
+
+@contextmanager
+def own_sidecar_by_grpc(system: System, app_id: str) -> Iterator[tuple[Any, str]]:
+    """Connect to the gRPC API of an app's sidecar, and return its token, too."""
+    with grpc.insecure_channel(f"127.0.0.1:{system.state.sidecars[app_id].grpc_port}") as channel:
         stub = api_service_v1.DaprStub(channel)  # type: ignore[no-untyped-call]  # generated without types
-        for call, request in (
-            (stub.GetState, api_v1.GetStateRequest(store_name="statestore", key="x")),
-            (stub.PublishEvent, api_v1.PublishEventRequest(pubsub_name="pubsub", topic="OrderPaid")),
-            (stub.Shutdown, api_v1.ShutdownRequest()),
-        ):
-            with pytest.raises(grpc.RpcError) as refused:
-                call(request, metadata=token, timeout=SECONDS)
-            assert grpc.StatusCode.UNIMPLEMENTED == refused.value.code()
+        yield stub, system.tokens[sidecar_of(app_id)]
+
+
+def refusal(stub: Any, call: str, request: object, token: str) -> grpc.StatusCode | None:
+    """Return the code with which a sidecar refuses a call; None if it does not."""
+    try:
+        getattr(stub, call)(request, metadata=(("dapr-api-token", token),), timeout=SECONDS)
+    except grpc.RpcError as error:
+        code: grpc.StatusCode = error.code()
+        return code
+    return None
 
 
 @pytest.mark.attack("processes", "call a sidecar or an app with no token, or with another's", "token of an app")

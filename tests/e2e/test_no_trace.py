@@ -64,7 +64,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     seconds.
     """
     chosen = replace(options(tmp_path_factory.mktemp("no-trace")), gateways=2, monitor=True)
-    with System(replace(chosen, settings={RETENTION: str(RETENTION_SECONDS)}), print) as running:
+    with System(replace(chosen, settings={**chosen.settings, RETENTION: str(RETENTION_SECONDS)}), print) as running:
         if running.options.broker == "redis":
             with valkey.Valkey.from_url(valkey_server.url(running.broker_address)) as client:
                 # texts stay texts in the rewritten file, so the search can find them

@@ -35,7 +35,7 @@ YACHT = {"sku": "yacht", "quantity": 1, "unit_price_cents": 99_000_000}
 def acting_page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Start a shop whose page acts for every caller."""
     made = options(tmp_path_factory.mktemp("page"))
-    with System(replace(made, monitor=True, settings=request.param), print) as running:
+    with System(replace(made, monitor=True, settings={**made.settings, **request.param}), print) as running:
         yield running
 
 
@@ -50,7 +50,7 @@ def issuer() -> Iterator[OtherIssuer]:
 def closed_page(issuer: OtherIssuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Start a shop with the tokens of another issuer, for which the page has none."""
     made = options(tmp_path_factory.mktemp("closed"))
-    with System(replace(made, monitor=True, settings=issuer.settings), print) as running:
+    with System(replace(made, monitor=True, settings={**made.settings, **issuer.settings}), print) as running:
         yield running
 
 

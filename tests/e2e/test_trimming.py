@@ -39,7 +39,7 @@ PASSED = "sidecart_trimmer_passed_timestamp_seconds"
 def trimmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Start a shop that keeps acknowledged events for some seconds."""
     chosen = options(tmp_path_factory.mktemp("trimmed"))
-    with System(replace(chosen, settings={RETENTION: str(RETENTION_SECONDS)}), print) as running:
+    with System(replace(chosen, settings={**chosen.settings, RETENTION: str(RETENTION_SECONDS)}), print) as running:
         yield running
 
 

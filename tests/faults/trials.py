@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from gateway.commands import COMMANDS
 from shop.audit import ShopBookkeeping
+from sidecart.chassis.settings import SIDECAR_API, sidecar_api
 from sidecart.testkit.faults.load import Plan, Requests
 from sidecart.testkit.faults.schedule import FULL, SHORT
 from sidecart.testkit.faults.trial import Trial, with_faults
@@ -26,6 +28,11 @@ SETTINGS = {
     # the auditor expects the mail of each order within minutes
     "MAILS_PER_HOUR": "0",
 }
+
+
+def api_of(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the setting of the API of the sidecars, if the environment selects it."""
+    return {SIDECAR_API: sidecar_api(environ)} if environ.get(SIDECAR_API) else {}
 
 
 def trial_of(broker: str, store: str, seed: int, short: bool, kind: str = "kills", gateways: int = 1) -> Trial:
@@ -48,6 +55,6 @@ def trial_of(broker: str, store: str, seed: int, short: bool, kind: str = "kills
         kind=kind,
         replicas=REPLICAS,
         gateways=gateways,
-        env=SETTINGS,
+        env=SETTINGS | api_of(os.environ),
     )
     return with_faults(trial)

@@ -245,15 +245,26 @@ def test_sidecars_get_the_launchers_flags(app_id: str, broker: str, store: str) 
 def test_an_app_and_its_sidecar_reach_each_other(app_id: str, secrets: Path) -> None:
     """App and sidecar use each other's container name, agreeing ports and the same tokens."""
     app, own = SERVICES[app_id], SIDECARS[app_id]
-    read = settings.read(environment(app_id, secrets))
+    read = settings.read(environment(app_id, secrets) | {settings.SIDECAR_API: settings.GRPC})
 
     assert (own, flag(app_id, "--dapr-http-port")) == (read.dapr_host, str(read.dapr_http_port))
+    assert flag(app_id, "--dapr-grpc-port") == str(read.dapr_grpc_port)
     assert (app_id, flag(app_id, "--app-port")) == (flag(app_id, "--app-channel-address"), str(read.app_port))
     assert "0.0.0.0" == read.app_host == flag(app_id, "--dapr-listen-addresses")
     assert ["python", "-m", *read_apps()[app_id].command[2:]] == app["command"]
     assert (read.app_api_token, read.dapr_api_token) == tuple(
         environment(own, secrets)[name] for name in ("APP_API_TOKEN", "DAPR_API_TOKEN")
     )
+
+
+@pytest.mark.parametrize(("api", "port"), [("", None), ("http", None), ("grpc", 50001)])
+@pytest.mark.parametrize("app_id", [*app_ids(), *GATEWAYS])
+def test_one_variable_selects_the_api_of_all_sidecars(app_id: str, api: str, port: int | None, secrets: Path) -> None:
+    """An empty one is the default, which only the apps know."""
+    text = SERVICES[app_id]["environment"]["SIDECAR_API"]
+    read = settings.read(environment(app_id, secrets) | {"SIDECAR_API": interpolated(text, SIDECAR_API=api)})
+
+    assert port == read.dapr_grpc_port
 
 
 @pytest.mark.parametrize("app_id", app_ids())

@@ -76,8 +76,13 @@ def addresses(environ: Mapping[str, str], name: str, default: frozenset[str]) ->
         raise SettingError(name, str(error)) from None
 
 
+def sidecar_api(environ: Mapping[str, str]) -> str:
+    """Return the API of the sidecar for state and publishes; raise SettingError."""
+    return choice(environ, SIDECAR_API, (HTTP, GRPC), HTTP)
+
+
 def _grpc_port(environ: Mapping[str, str]) -> int | None:
-    if choice(environ, SIDECAR_API, (HTTP, GRPC), HTTP) == HTTP:
+    if sidecar_api(environ) == HTTP:
         return None
     return whole(environ, "DAPR_GRPC_PORT", 1, 65535)
 

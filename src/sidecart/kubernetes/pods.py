@@ -164,7 +164,7 @@ def sidecar_annotations(app: App) -> dict[str, str]:
 
 
 def container(app: App) -> dict[str, Any]:
-    """Return the container of an app. The injector adds DAPR_HTTP_PORT to its environment."""
+    """Return the container of an app. The injector adds the ports of the sidecar to it."""
     module = module_of(app.app_id)
     if not module:
         raise LaunchError(f"the command of {app.app_id} runs no Python module, so the image cannot start it")

@@ -67,7 +67,8 @@ def senders() -> list[str]:
 
 def _fixed() -> Mapping[str, str]:
     """Return the variables without which no app reads its settings."""
-    return {"APP_PORT": "1", "DAPR_HTTP_PORT": "1", "APP_API_TOKEN": "-", "DAPR_API_TOKEN": "-"}
+    ports = dict.fromkeys(("APP_PORT", "DAPR_HTTP_PORT", "DAPR_GRPC_PORT"), "1")
+    return {**ports, "APP_API_TOKEN": "-", "DAPR_API_TOKEN": "-"}
 
 
 def _catcher() -> dict[str, str]:

@@ -26,9 +26,6 @@ that each use both cores (docs/explanation/performance.md).
 TRACING = "dapr/tracing.yaml"
 """An additional Configuration, with which a sidecar continues incoming traces."""
 
-GRPC_CALLS = tuple({"name": name, "version": "v1", "protocol": "grpc"} for name in ("state", "publish"))
-"""The calls of an app with SIDECAR_API=grpc; other apps may not send them (dapr/config.yaml)."""
-
 NAME_SECONDS = 30
 NAME_MARGIN_SECONDS = 15
 NAME_LOCK_SECONDS = 10
@@ -77,18 +74,6 @@ def command(daprd: Path, app: App, sidecar: Sidecar, resources: Sequence[Path], 
     for config in configs:
         words += ["--config", str(config)]
     return words
-
-
-def grpc_configuration(config: Path) -> str:
-    """Return a Configuration that allows what `config` does, and state and publishes over gRPC."""
-    allowed = yaml.safe_load(config.read_text(encoding="utf-8"))["spec"]["api"]["allowed"]
-    document = {
-        "apiVersion": "dapr.io/v1alpha1",
-        "kind": "Configuration",
-        "metadata": {"name": "grpc"},
-        "spec": {"api": {"allowed": [*allowed, *GRPC_CALLS]}},
-    }
-    return yaml.safe_dump(document)
 
 
 def environment(tokens: Mapping[str, str], read: Mapping[str, str], pod_name: str, name: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from sidecart.launcher.topics import (
 
 REPLICAS_MAX = 10
 
-_SIDECAR = "-sidecar"
+_SIDECAR, _GRPC = "-sidecar", "-grpc"
 
 
 @cache
@@ -41,6 +41,11 @@ def sidecar_of(name: str) -> str:
     return f"{name}{_SIDECAR}"
 
 
+def grpc_of(name: str) -> str:
+    """The name of the gRPC port of a replica's sidecar; its HTTP port has the sidecar's name."""
+    return f"{sidecar_of(name)}{_GRPC}"
+
+
 def metrics_of(name: str) -> str:
     """The name of a replica's metrics port."""
     return f"{name}-metrics"
@@ -49,6 +54,11 @@ def metrics_of(name: str) -> str:
 def app_for_sidecar(name: str) -> str | None:
     """The replica that a sidecar process serves; None for another process."""
     return name.removesuffix(_SIDECAR) if name.endswith(_SIDECAR) else None
+
+
+def app_for_grpc(name: str) -> str | None:
+    """The replica that calls a sidecar at this gRPC port; None for another port."""
+    return app_for_sidecar(name.removesuffix(_GRPC)) if name.endswith(_GRPC) else None
 
 
 def replicas_of(app_id: str, number: int) -> list[str]:

@@ -23,6 +23,8 @@ from sidecart.launcher.topic_scopes import pod_names
 from sidecart.launcher.topics import GATEWAY, app_ids
 
 TEXTS = manifests()
+INJECTED = {"DAPR_HTTP_PORT": "3500", "DAPR_GRPC_PORT": "50001"}
+"""The injector adds them to each container (dapr 1.18.2, pkg/injector/patcher)."""
 
 
 def literals(file: str) -> dict[str, dict[str, str]]:
@@ -40,15 +42,16 @@ def environment(app_id: str, added: str) -> dict[str, str]:
     fixed |= {"POD_NAME": f"{app_id}-0"} if "POD_NAME" in fixed else {}
     name = names.settings_of(app_id)
     added_settings = literals(added).get(name, {})
-    return {**fixed, "DAPR_HTTP_PORT": "3500", **literals("base/kustomization.yaml")[name], **added_settings}
+    return {**fixed, **INJECTED, **literals("base/kustomization.yaml")[name], **added_settings}
 
 
+@pytest.mark.parametrize("api", ["", "http", "grpc"])
 @pytest.mark.parametrize("added", ["trial/kustomization.yaml", "overlays/external/kustomization.yaml"])
 @pytest.mark.parametrize("app_id", app_ids())
-def test_each_app_accepts_its_settings(app_id: str, added: str) -> None:
-    """An app stops at its start otherwise."""
+def test_each_app_accepts_its_settings(app_id: str, added: str, api: str) -> None:
+    """An app stops at its start otherwise; SIDECAR_API needs no other change."""
     for read in readers_of(app_id):
-        read(environment(app_id, added))
+        read({**environment(app_id, added), "SIDECAR_API": api})
 
 
 def test_the_base_alone_has_no_issuer() -> None:

@@ -143,7 +143,7 @@ class Spans:
     def attributes(self) -> dict[str, str]:
         """Return `traceid` and `traceparent` for an event created now; empty outside a trace.
 
-        Both are needed: without the first, a sidecar overwrites the second
+        Both are needed: without the first, the sidecar's HTTP API overwrites the second
         (docs/adr/0031-observability.md).
         """
         span = _handled_span()

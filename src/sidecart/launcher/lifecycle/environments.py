@@ -13,7 +13,7 @@ from sidecart.launcher.lifecycle.state import State
 from sidecart.launcher.lifecycle.wiring import Wiring
 from sidecart.launcher.permissions import TRIMMER
 from sidecart.launcher.topics import GATEWAY
-from sidecart.launcher.topology import app_of, metrics_of, pod_name_of, sidecar_of
+from sidecart.launcher.topology import app_of, grpc_of, metrics_of, pod_name_of, sidecar_of
 
 NOT_KNOWN_YET = "1"
 """A placeholder for a port or an address while the launcher checks settings before the start."""
@@ -22,7 +22,7 @@ NOT_KNOWN_YET = "1"
 def app_environment(state: State, wiring: Wiring, name: str) -> dict[str, str]:
     """Return the environment of a replica. Raise LaunchError for a missing or wrong setting."""
     plan, ports = state.plan, state.ports
-    app, sidecar = plan.apps[app_of(name)], sidecar_of(name)
+    app, sidecar, known = plan.apps[app_of(name)], sidecar_of(name), state.sidecars.get(name)
     decided = {
         **plain_environment(),
         **observed_environment(),
@@ -31,7 +31,7 @@ def app_environment(state: State, wiring: Wiring, name: str) -> dict[str, str]:
         "APP_PORT": str(ports[name]),
         "METRICS_PORT": str(ports[metrics_of(name)]),
         "DAPR_HTTP_PORT": str(wiring.port(sidecar, ports[sidecar])) if sidecar in ports else NOT_KNOWN_YET,
-        "DAPR_GRPC_PORT": str(state.sidecars[name].grpc_port) if name in state.sidecars else NOT_KNOWN_YET,
+        "DAPR_GRPC_PORT": NOT_KNOWN_YET if known is None else str(wiring.port(grpc_of(name), known.grpc_port)),
         "POD_NAME": pod_name_of(name),
     }
     if plan.has_mail_catcher:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from sidecart.chassis.settings import GRPC, SIDECAR_API
 from sidecart.launcher import access_control, monitor, sentry, sidecar
 from sidecart.launcher import daprd as program
 from sidecart.launcher.apps import read_apps
@@ -80,7 +79,7 @@ class Sidecars:
         state.ports[name] = known.http_port
         folders = state.resources[name] = plan.resources(app) if resources is None else tuple(resources)
         tracing = (root() / sidecar.TRACING,) if traced_environment() else ()
-        own = self._grpc(app.config) if config is None else (config,)
+        own = () if config is None else (config,)
         configs = (app.config, self._access, *own, *tracing, *self._configs)
         words = sidecar.command(self._program, app, known, folders, configs)
         words += mtls_flags(state.ports[sentry.NAME])
@@ -92,16 +91,6 @@ class Sidecars:
         environment |= {**self._wiring.sidecar_env(app_id), **(env or {})}
         state.processes.start(name, words, env=environment, cwd=root())
         return known
-
-    def _grpc(self, config: Path) -> tuple[Path, ...]:
-        """Write a Configuration that also allows the calls of SIDECAR_API=grpc, if it is set."""
-        plan = self._state.plan
-        if plan.configured.get(SIDECAR_API) != GRPC:
-            return ()
-        file = plan.run_folder / f"grpc-{config.name}"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(sidecar.grpc_configuration(config), encoding="utf-8")
-        return (file,)
 
     @property
     def _access(self) -> Path:

@@ -42,7 +42,6 @@ class _End(asyncio.Protocol):
         self.has_ended = False
         """Whether the connected process has ended its stream."""
         self._late: deque[bytes] = deque()
-        self.swallower: Swallower | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Store the transport."""
@@ -53,10 +52,13 @@ class _End(asyncio.Protocol):
         """Pass data on, now or later, or drop it."""
         if self.drops:
             return
-        if self.swallower is not None:
-            data, answers = self.swallower.feed(data)
-            if answers and self.transport is not None:
-                self.transport.write(answers)
+        if (swallower := self.pipe.swallower) is not None:
+            if self is self.pipe.client:
+                data, answers = swallower.from_app(data)
+                if answers and self.transport is not None:
+                    self.transport.write(answers)
+            else:
+                data = swallower.from_sidecar(data)
         if self.pipe.link.delay_seconds or self._late:
             self._late.append(data)
             asyncio.get_running_loop().call_later(self.pipe.link.delay_seconds, self._pass_late)
@@ -103,6 +105,7 @@ class Pipe:
         self.client = _End(self)
         self.server: _End | None = None
         self.is_silent = False
+        self.swallower: Swallower | None = None
 
     def made(self, end: _End) -> None:
         """Handle a new connection: of a client, or of the proxy to its target."""
@@ -112,8 +115,9 @@ class Pipe:
         if self.link.is_silent:
             self.silence()
             return
+        self.link.is_used = True
         if self.link.swallower_of is not None:
-            self.client.swallower = self.link.swallower_of()
+            self.swallower = self.link.swallower_of()
         end.transport.pause_reading()  # until the connection to the target exists
         task = asyncio.get_running_loop().create_task(self._connect())
         self.link.tasks.add(task)
@@ -188,6 +192,8 @@ class Link:
         self.delay_seconds = 0.0
         self.is_silent = False
         """Whether new connections are accepted and never answered."""
+        self.is_used = False
+        """Whether a client has connected."""
         self.swallower_of: Callable[[], Swallower] | None = None
         self._random = random.Random(f"link {name} {seed}")
         self.server: asyncio.Server | None = None

@@ -9,13 +9,19 @@ import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
+from dapr.proto.common.v1.common_pb2 import StateItem
+from dapr.proto.runtime.v1.state_pb2 import SaveStateRequest
 
-from sidecart.chassis.http_api import HttpApi
+from sidecart.chassis.connections import Answer
+from sidecart.chassis.grpc_api import GrpcApi
+from sidecart.chassis.http2.call import OK
+from sidecart.chassis.http_api import STATE, HttpApi
 from sidecart.chassis.server import serve
 from sidecart.chassis.sidecar import Sidecar
+from sidecart.chassis.sidecar_api import CALL_SECONDS_MAX, STORE, SidecarApi
 from sidecart.edge.held_requests import CommandDispatcher
 from sidecart.edge.pending_worker import PendingWorker
 from sidecart.edge.reconciler import Reconciler
@@ -30,10 +36,16 @@ def no_etag(app: Any) -> None:
         if etag is None:
             await original(self, key, value, None, ttl_seconds=ttl_seconds)
         else:
-            write = {"key": key, "value": msgspec.Raw(value)}
-            api = cast(HttpApi, self.api)  # the default
-            answer = await api.call("POST", "/v1.0/state/statestore", msgspec.json.encode([write]))
+            answer = await overwrite(self.api, key, value)
             assert answer.status in (200, 201, 204), str(answer)
+
+    async def overwrite(api: SidecarApi, key: str, value: bytes) -> Answer:
+        if isinstance(api, HttpApi):
+            return await api.call("POST", STATE, msgspec.json.encode([{"key": key, "value": msgspec.Raw(value)}]))
+        assert isinstance(api, GrpcApi)
+        request = SaveStateRequest(store_name=STORE, states=[StateItem(key=key, value=value)])
+        reply = await api._call("SaveState", api._save, request.SerializeToString(), CALL_SECONDS_MAX)
+        return Answer(204 if reply.code == OK else 500, reply.text.encode())
 
     original = Sidecar.save
     Sidecar.save = save  # type: ignore[method-assign]  # this module exists to patch

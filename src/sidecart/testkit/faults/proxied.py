@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.lifecycle.system import Options, Report, System
 from sidecart.launcher.lifecycle.wiring import Wiring
-from sidecart.launcher.topology import app_for_sidecar
+from sidecart.launcher.topology import app_for_grpc, app_for_sidecar
 from sidecart.testkit.faults.network import Network
-from sidecart.testkit.faults.swallow import Swallowed, Swallower
+from sidecart.testkit.faults.swallow import HttpSwallower, Swallowed, Swallower
+from sidecart.testkit.faults.swallow_grpc import GrpcSwallower
 
 ENTRANCE = "entrance"
 """The link between callers and the gateway."""
@@ -30,13 +32,20 @@ class Links(Wiring):
 
     def port(self, name: str, port: int) -> int:
         """Return the port of the link, or of the process without a link."""
-        swallowed = self._swallowed if app_for_sidecar(name) is not None else None
-        if swallowed is None and not self.has(name):
+        swallower = self._swallower_of(name)
+        if swallower is None and not self.has(name):
             return port
         link = self._network.link(name, port)
-        if swallowed is not None:
-            link.swallower_of = lambda: Swallower(swallowed)
+        link.swallower_of = swallower
         return link.port
+
+    def _swallower_of(self, name: str) -> Callable[[], Swallower] | None:
+        """Return what swallows the publishes on a connection to a sidecar; None for other ports."""
+        if self._swallowed is None:
+            return None
+        if app_for_grpc(name) is not None:
+            return partial(GrpcSwallower, self._swallowed)
+        return None if app_for_sidecar(name) is None else partial(HttpSwallower, self._swallowed)
 
     def address(self, name: str, address: str, port: int | None) -> str:
         """Return the address with the port of the link, if there is one."""

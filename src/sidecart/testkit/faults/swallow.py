@@ -1,7 +1,7 @@
-"""A proxy between an app and its sidecar that answers 204 to a publish and drops it.
+"""A proxy between an app and its sidecar that confirms a publish and drops it.
 
-It reads HTTP/1.1 in the form that the apps send: one request at a time on a kept connection, bodies
-with a content-length.
+Over HTTP/1.1 it reads the form that the apps send: one request at a time on a kept connection,
+bodies with a content-length. swallow_grpc.py reads gRPC.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from pathlib import Path
+from typing import Protocol
 
 PUBLISH = b"POST /v1.0/publish/"
 HEAD_END = b"\r\n\r\n"
@@ -32,43 +33,58 @@ class Swallowed:
         """Swallow nothing from now on."""
         self._share = 0.0
 
-    def swallows(self, topic: str, body: bytes) -> bool:
-        """Return whether this publish is swallowed, and record it if so."""
+    def draw(self) -> bool:
+        """Return whether the next publish is swallowed."""
         with self._lock:
             self.seen += 1
-            if self._random.random() >= self._share:
-                return False
+            return self._random.random() < self._share
+
+    def record(self, topic: str, body: bytes) -> None:
+        """Record a publish that is swallowed."""
+        with self._lock:
             self.by_topic[topic] = self.by_topic.get(topic, 0) + 1
             event = body.decode(errors="replace")
             self._file.write(json.dumps({"at": time.time(), "topic": topic, "event": event}) + "\n")
             self._file.flush()
-            return True
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
 
-class Swallower:
-    """The requests of one connection; `feed` separates passed requests from swallowed ones."""
+class Swallower(Protocol):
+    """Separates what passes on one connection from the publishes that are swallowed."""
+
+    def from_app(self, data: bytes) -> tuple[bytes, bytes]:
+        """Take data of the app; return what passes, and the answers for the app."""
+
+    def from_sidecar(self, data: bytes) -> bytes:
+        """Take data of the sidecar; return what passes, after which an answer may stand."""
+
+
+class HttpSwallower:
+    """Swallows publishes over HTTP/1.1."""
 
     def __init__(self, swallowed: Swallowed) -> None:
         self._swallowed = swallowed
         self._buffer = b""
 
-    def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """Take data of the app; return the whole requests for the sidecar, and the answers for the
-        app.
-        """
+    def from_app(self, data: bytes) -> tuple[bytes, bytes]:
+        """Return the whole requests for the sidecar, and the answers for the app."""
         self._buffer += data
         passed, answers = b"", b""
         while (request := self._whole_request()) is not None:
             head, _, body = request.partition(HEAD_END)
-            if head.startswith(PUBLISH) and self._swallowed.swallows(_topic(head), body):
+            if head.startswith(PUBLISH) and self._swallowed.draw():
+                self._swallowed.record(_topic(head), body)
                 answers += ANSWER
             else:
                 passed += request
         return passed, answers
+
+    def from_sidecar(self, data: bytes) -> bytes:
+        """Return all: the app waits for one answer at a time."""
+        return data
 
     def _whole_request(self) -> bytes | None:
         """Return the next request and remove it from the buffer, or None until it is complete."""

@@ -12,6 +12,7 @@ from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from sidecart.launcher.topics import read_topics
+from sidecart.launcher.topology import app_for_grpc, app_for_sidecar
 from sidecart.testkit.faults.bookkeeping import Bookkeeping
 from sidecart.testkit.faults.load import Plan, Requests
 from sidecart.testkit.faults.proxied import ProxiedSystem
@@ -23,7 +24,7 @@ SWALLOWED_SHARE = 0.01
 KINDS: Mapping[str, str] = {
     "kills": "SIGKILL and SIGSTOP to every process",
     "lossy": "connections to the broker lose 0.4 s of what is sent, then are reset, every 1 to 3 s",
-    "swallow": "1 % of all publishes are answered 204 and dropped",
+    "swallow": "1 % of all publishes are confirmed and dropped",
     "network": "connections of callers, apps, sidecars and servers are cut, left half-open, slowed",
     "rollback": "Redis loses its last second of events, PostgreSQL keeps the state",
     "refusals": "a broker without memory, a read-only store, a full disk",
@@ -57,7 +58,7 @@ class Trial:
     linked: Callable[[str], bool] = lambda name: False
     """Whether a process is reached through a link of the faulty network, by name."""
     swallowed_share: float = 0.0
-    """The share of all publishes that are answered 204 and dropped."""
+    """The share of all publishes that are confirmed and dropped."""
     small_disk: bool = False
     """Whether the servers' data is on its own small file system, which can be filled."""
     resources: tuple[Path, ...] | None = None
@@ -111,4 +112,10 @@ def with_faults(trial: Trial) -> Trial:
 
 
 def _on_every_link(seed: int, seconds: float, system: ProxiedSystem) -> Sequence[Fault]:
-    return network(seed, sorted(system.network.links), seconds)
+    """Draw faults of all links, without those to an API of a sidecar that its app does not use."""
+    links = system.network.links
+    return network(seed, sorted(name for name in links if links[name].is_used or not _is_api(name)), seconds)
+
+
+def _is_api(name: str) -> bool:
+    return app_for_sidecar(name) is not None or app_for_grpc(name) is not None

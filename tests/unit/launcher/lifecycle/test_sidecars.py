@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import yaml
 
 from sidecart.launcher.daprd import Daprd
 from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.lifecycle.environments import app_environment
 from sidecart.launcher.lifecycle.options import Options
 from sidecart.launcher.lifecycle.plan import choose_ports, plan_of
 from sidecart.launcher.lifecycle.sidecars import Sidecars, name_resolution
@@ -86,24 +86,6 @@ def test_a_sidecar_gets_its_servers_and_keeps_its_ports(tmp_path: Path) -> None:
     assert ["policies", "redis", "redis"] == [folder.name for folder in state.resources["order-sidecar"]]
 
 
-def test_a_sidecar_allows_state_and_publishes_over_grpc_only_if_its_app_uses_it(tmp_path: Path) -> None:
-    """By default gRPC stays closed; the second Configuration keeps what the app's own allows."""
-    _, plain = started(Options("redis", folder=tmp_path / "plain"), Wiring())
-    _, changed = started(Options("redis", folder=tmp_path / "grpc", settings={"SIDECAR_API": "grpc"}), Wiring())
-    words = changed.commands["order-sidecar"]
-    configs = [Path(value) for word, value in pairwise(words) if word == "--config"]
-    allowed = [set_of(yaml.safe_load(config.read_text())["spec"]["api"]["allowed"]) for config in configs[:1]]
-    added = [set_of(yaml.safe_load(c.read_text())["spec"]["api"]["allowed"]) for c in configs if "grpc" in c.name]
-
-    assert [allowed[0] | {("state", "v1", "grpc"), ("publish", "v1", "grpc")}] == added
-    assert not [word for word in plain.commands["order-sidecar"] if "grpc-" in word and "config" in word]
-
-
-def set_of(allowed: list[dict[str, str]]) -> set[tuple[str, str, str]]:
-    """Return the allowed calls: name, version and protocol."""
-    return {(each["name"], each["version"], each["protocol"]) for each in allowed}
-
-
 def test_a_wiring_changes_ports_addresses_and_flags(tmp_path: Path) -> None:
     """Faulty networks and experiments need it."""
     state, processes = started(Options("redis", folder=tmp_path), Detour())
@@ -112,6 +94,14 @@ def test_a_wiring_changes_ports_addresses_and_flags(tmp_path: Path) -> None:
     assert state.ports["order"] + 1 == state.sidecars["order"].app_port
     assert ("proxy of valkey at 4", "order") == (env["REDIS_HOST"], env["FOR"])
     assert ["--flag", "order"] == words[-2:]
+
+
+def test_an_app_reaches_both_ports_of_its_sidecar_by_the_wiring(tmp_path: Path) -> None:
+    """Faults between the two hit the calls of either API."""
+    state, _ = started(Options("redis", folder=tmp_path), Detour())
+    env, known = app_environment(state, Detour(), "order"), state.sidecars["order"]
+
+    assert (known.http_port + 1, known.grpc_port + 1) == (int(env["DAPR_HTTP_PORT"]), int(env["DAPR_GRPC_PORT"]))
 
 
 def test_components_of_a_folder_get_their_own_variables(tmp_path: Path) -> None:

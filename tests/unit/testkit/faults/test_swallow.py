@@ -17,7 +17,7 @@ import pytest
 
 from sidecart.chassis.connections import Connections
 from sidecart.testkit.faults.network import Network
-from sidecart.testkit.faults.swallow import ANSWER, Swallowed, Swallower
+from sidecart.testkit.faults.swallow import ANSWER, HttpSwallower, Swallowed
 
 EVENT = b'{"id":"e-1"}'
 TOKEN = b"dapr-api-token: secret\r\n"
@@ -47,7 +47,7 @@ def swallow_all(tmp_path: Path) -> Iterator[Swallowed]:
 
 def test_a_swallowed_publish_is_answered_and_does_not_reach_the_sidecar(swallow_all: Swallowed, tmp_path: Path) -> None:
     """The record of the swallowed publish has its topic and event."""
-    passed, answers = Swallower(swallow_all).feed(PUBLISH)
+    passed, answers = HttpSwallower(swallow_all).from_app(PUBLISH)
 
     assert (b"", ANSWER) == (passed, answers)
     assert {"UserCreated": 1} == swallow_all.by_topic
@@ -58,15 +58,15 @@ def test_a_swallowed_publish_is_answered_and_does_not_reach_the_sidecar(swallow_
 @pytest.mark.parametrize("request_", [SAVE, LOAD])
 def test_everything_else_passes_unchanged(swallow_all: Swallowed, request_: bytes) -> None:
     """Other requests pass with their token and body."""
-    assert (request_, b"") == Swallower(swallow_all).feed(request_)
+    assert (request_, b"") == HttpSwallower(swallow_all).from_app(request_)
 
 
 def test_requests_may_be_split_anywhere(swallow_all: Swallowed) -> None:
     """Splitting the stream into bytes changes neither the passed requests nor the answers."""
-    swallower = Swallower(swallow_all)
+    swallower = HttpSwallower(swallow_all)
     passed = answers = b""
     for byte in LOAD + PUBLISH + SAVE + PUBLISH:
-        more_passed, more_answers = swallower.feed(bytes([byte]))
+        more_passed, more_answers = swallower.from_app(bytes([byte]))
         passed, answers = passed + more_passed, answers + more_answers
 
     assert (LOAD + SAVE, 2 * ANSWER) == (passed, answers)
@@ -79,12 +79,12 @@ def test_the_share_holds_and_the_seed_decides(tmp_path: Path) -> None:
         closing(Swallowed(1, 0.01, tmp_path / "2")) as same,
         closing(Swallowed(2, 0.01, tmp_path / "3")) as other,
     ):
-        taken = [[each.swallows("T", EVENT) for _ in range(10_000)] for each in (one, same, other)]
+        taken = [[each.draw() for _ in range(10_000)] for each in (one, same, other)]
         one.stop()
 
         assert 60 < sum(taken[0]) < 140
         assert taken[0] == taken[1] != taken[2]
-        assert not any(one.swallows("T", EVENT) for _ in range(1_000))
+        assert not any(one.draw() for _ in range(1_000))
 
 
 class Sidecar(BaseHTTPRequestHandler):
@@ -123,7 +123,7 @@ def test_the_link_answers_204_and_the_app_keeps_its_connection(swallow_all: Swal
     with ThreadingHTTPServer(("127.0.0.1", 0), Sidecar) as server, closing(Network(1)) as network:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         link = network.link("order-sidecar", server.server_address[1])
-        link.swallower_of = lambda: Swallower(swallow_all)
+        link.swallower_of = lambda: HttpSwallower(swallow_all)
         statuses = asyncio.run(ask(link.port))
         server.shutdown()
 

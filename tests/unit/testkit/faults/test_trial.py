@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -12,9 +13,12 @@ from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.topics import read_topics
 from sidecart.testkit.faults.bookkeeping import Bookkeeping
 from sidecart.testkit.faults.load import Plan, Requests
+from sidecart.testkit.faults.proxied import ProxiedSystem
 from sidecart.testkit.faults.schedule import SHORT
 from sidecart.testkit.faults.trial import Trial, kinds_of, with_faults
 from tests.unit.testkit.faults.lamps import LampBooks
+
+LINKS = ("entrance", "mail", "order", "user-sidecar", "user-sidecar-grpc", "order-sidecar-grpc")
 
 
 def books(_system: System) -> Bookkeeping:
@@ -42,6 +46,16 @@ def test_a_lossy_network_is_between_the_apps_and_the_broker() -> None:
     trial = with_faults(replace(TRIAL, kind="lossy"))
 
     assert (True, False) == (trial.linked("rabbitmq"), trial.linked("postgres"))
+
+
+def test_each_link_of_a_faulty_network_is_hit_unless_its_app_uses_the_other_api() -> None:
+    """A sidecar has two ports, of which a service uses one."""
+    links = {name: SimpleNamespace(is_used=name.startswith("order")) for name in LINKS}
+    planned = with_faults(replace(TRIAL, kind="network")).faults
+    assert callable(planned)
+    faults = planned(cast(ProxiedSystem, SimpleNamespace(network=SimpleNamespace(links=links))))
+
+    assert {"entrance", "mail", "order", "order-sidecar-grpc"} == {name for fault in faults for name in fault.targets}
 
 
 def test_kills_are_drawn_when_the_processes_are_known() -> None:
