@@ -1,6 +1,6 @@
 """The components of the sidecar that publish, and the choice of one for each publish.
 
-A component of RabbitMQ waits for the broker's confirmation of one event before it sends the next.
+Components of some brokers wait for the confirmation of one event before they send the next one.
 Several components publish in parallel (ADR 74). The YAML decides how many: the sidecar reports the
 components that it has loaded. Until it does, and if it does not, `pubsub` publishes alone.
 """
@@ -21,7 +21,7 @@ from sidecart.chassis.sidecar_api import PUBSUB
 log = logging.getLogger(__name__)
 
 COMPONENTS_MAX = 8
-"""Each has a connection to the broker. With eight of them RabbitMQ gains little more (ADR 74)."""
+"""Each has a connection to the broker, and eight of them gain little more than four (ADR 74)."""
 FURTHER = re.compile(rf"{PUBSUB}-([2-9]|[1-9][0-9])")
 NOT_LOADED = (400, 404)
 """The sidecar's answers to a publish on a component that it does not have, by gRPC and HTTP."""
