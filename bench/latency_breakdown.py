@@ -7,6 +7,7 @@ store alone. The rest is the sidecar, its clients, and the HTTP between sidecar 
 from __future__ import annotations
 
 import asyncio
+import re
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ ORDERS, QUICK_ORDERS = 300, 50
 ON_THE_WAY = ("gateway", "order")
 """The apps whose spans are recorded: the 201 of a held order waits for no other app."""
 PUBLISH = "/v1.0/publish/pubsub/"
+FURTHER = re.compile(r"/v1\.0/publish/pubsub-\d+/")
 COMMAND, SAVE, EVENT = "command: publish, broker, deliver", "order: save", "event: publish, broker, deliver"
 
 
@@ -55,7 +57,9 @@ def segments_of(spans: Sequence[Span], sent: int, answered: int) -> dict[str, fl
     A missing span raises KeyError.
     """
     found = {
-        f"{span.app} {span.what}": span for span in sorted(spans, key=lambda each: -each.start) if span.start >= sent
+        f"{span.app} {FURTHER.sub(PUBLISH, span.what)}": span
+        for span in sorted(spans, key=lambda each: -each.start)
+        if span.start >= sent
     }
     gateway = found["gateway serve:/order/create"]
     published = found[f"gateway call:POST:{PUBLISH}OrderCreateRequested"]

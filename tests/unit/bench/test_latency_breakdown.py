@@ -9,7 +9,7 @@ WAY = [
     Span("gateway", f"{PUBLISH}OrderCreateRequested", 2 * MS, 4 * MS),
     Span("order", "serve:/events/inbox/OrderCreateRequested", 5 * MS, 16 * MS),
     Span("order", "call:POST:/v1.0/state/statestore", 6 * MS, 9 * MS),
-    Span("order", f"{PUBLISH}OrderCreated", 10 * MS, 15 * MS),
+    Span("order", f"{PUBLISH.replace('pubsub', 'pubsub-3')}OrderCreated", 10 * MS, 15 * MS),
     Span("gateway", "serve:/events/replies/OrderCreated", 18 * MS, 19 * MS),
 ]
 

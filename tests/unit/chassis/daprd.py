@@ -133,6 +133,11 @@ class Daprd:
                     found += [f"save {item['key']}" for item in json.loads(call.body)]
         return found
 
+    def used_components(self) -> set[str]:
+        """Return the components on which it was told to publish."""
+        paths = [call.path.split("/")[2:] for call in self.calls]
+        return {path[1] for path in paths if path[0] == "publish"}
+
     @property
     def has_stopped(self) -> bool:
         """Return whether calls get no response any more."""
