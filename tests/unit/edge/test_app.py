@@ -25,6 +25,7 @@ from sidecart.edge import settings
 from sidecart.edge.publish_watch import BROKER, SIDECAR
 from sidecart.edge.wiring import Wiring
 from tests.unit.chassis.daprd import daprd
+from tests.unit.chassis.daprd import until as within_ten_seconds
 from tests.unit.edge.clock import run_jumping
 from tests.unit.edge.fakes import FakeSidecar, until
 
@@ -811,6 +812,6 @@ def test_the_gateway_publishes_on_every_component_of_its_sidecar(monkeypatch: py
             app: Any = module.gateway(SHOP, replace(SETTINGS, dapr_http_port=fake.port), OWN)
             inner = app._app._app._app  # PublicGate, SidecarAuth and AddressLimit wrap the app
             async with inner.router.lifespan_context(inner):
-                await until(lambda: {"pubsub", "pubsub-2"} == fake.used_components())
+                await within_ten_seconds(lambda: {"pubsub", "pubsub-2"} == fake.used_components())
 
     asyncio.run(scenario())
