@@ -13,8 +13,8 @@ emails added 8 lines until the email. The time limits of a request and the gate 
 Host and Origin added 55. Tokens, their limits, the secret of the keys, the price list and the pace
 of the emails added four modules until the 201, and one more until the email. Replies with an
 address and one timer for all deadlines added three until the 201, the two APIs of the sidecar one,
-and the choice of a component to publish one. The look for an erased user before an old email added the loop of `store.py` and one more
-module until the email.
+and the choice of a component to publish one. The look for an erased user before an old email added
+the loop of `store.py` and one more module until the email.
 """
 
 
