@@ -51,9 +51,9 @@ def stamp(app_id: str, file: Path) -> None:
             write("save", started)
             return answer
 
-        async def stamped_publish(self: Any, topic: str, *arguments: Any) -> Answer:
+        async def stamped_publish(self: Any, component: str, topic: str, *arguments: Any) -> Answer:
             started = time.monotonic_ns()
-            answer = await publish(self, topic, *arguments)
+            answer = await publish(self, component, topic, *arguments)
             write(f"publish:{topic}", started)
             return answer
 

@@ -273,6 +273,35 @@ def test_a_killed_sidecar_leaves_outcomes_unknown(real: Real) -> None:
     real.play("grpc", scenario)
 
 
+@pytest.mark.parametrize("api", APIS)
+def test_every_component_that_the_sidecar_has_publishes(api: str, real: Real) -> None:
+    """A sidecar that restarts with fewer components loses no event."""
+    server: Any = valkey.Valkey.from_url(f"redis://{real.address}")
+    further = real.broker / "pubsub-2.yaml"
+
+    async def publish(sidecar: Sidecar) -> None:
+        before = server.xlen("Lamp")
+        await asyncio.gather(*(sidecar.publish("Lamp", EVENT) for _ in range(20)))
+        assert 20 == server.xlen("Lamp") - before
+
+    async def scenario(sidecar: Sidecar) -> None:
+        await sidecar.publish_components.find()
+        assert ["pubsub", "pubsub-2"] == [*sidecar.publish_components.names]
+        await publish(sidecar)
+        further.unlink()
+        await asyncio.to_thread(real.stop)
+        real.start()  # here: the process ends with the thread that started it
+        await real_sidecar.until_ready(sidecar)
+        await publish(sidecar)
+        assert ["pubsub"] == [*sidecar.publish_components.names]
+
+    text = (real.broker / "pubsub.yaml").read_text(encoding="utf-8")
+    further.write_text(text.replace("{name: pubsub}", "{name: pubsub-2}"), encoding="utf-8")
+    real.stop()
+    real.start()
+    real.play(api, scenario)
+
+
 def test_a_missing_store_is_an_error_of_its_own(real: Real) -> None:
     """daprd reports it as INVALID_ARGUMENT, which is 400 for the readers of answers."""
 

@@ -85,9 +85,9 @@ class GrpcApi:
         reply = await self._call("SaveState", self._save, grpc_requests.PROBE, seconds_max)
         return DONE if reply.code == OK else _refused(reply)
 
-    async def publish(self, topic: str, event: bytes, seconds_max: float, traceparent: str) -> Answer:
+    async def publish(self, component: str, topic: str, event: bytes, seconds_max: float, traceparent: str) -> Answer:
         """Publish the bytes of an event."""
-        request = grpc_requests.publish(topic, event)
+        request = grpc_requests.publish(component, topic, event)
         head = self._publish.plus("traceparent", traceparent) if traceparent else self._publish
         what = f"publish to {topic}"
         reply = await self._call(what, head, request, seconds_max, channel=self._publishes)
@@ -96,6 +96,10 @@ class GrpcApi:
     async def invoke(self, app_id: str, path: str, seconds_max: float, traceparent: str = "") -> Answer:
         """GET a path of another service, over HTTP/1.1."""
         return await self._http.invoke(app_id, path, seconds_max, traceparent)
+
+    async def metadata(self, seconds_max: float) -> Answer:
+        """Return what the sidecar reports about itself, over HTTP/1.1."""
+        return await self._http.metadata(seconds_max)
 
     async def ping(self, seconds_max: float) -> None:
         """Load no records, which daprd answers without its store."""

@@ -11,7 +11,7 @@ from dapr.proto.common.v1.common_pb2 import Etag, StateItem, StateOptions
 from dapr.proto.runtime.v1.pubsub_pb2 import PublishEventRequest
 from dapr.proto.runtime.v1.state_pb2 import GetStateRequest, SaveStateRequest
 
-from sidecart.chassis.sidecar_api import PROBE_KEY, PUBSUB, STORE
+from sidecart.chassis.sidecar_api import PROBE_KEY, STORE
 
 LENGTH_DELIMITED = 2  # the wire type of texts, bytes and messages
 SHORT = [bytes([size]) for size in range(128)]
@@ -30,14 +30,18 @@ KEY, VALUE, ETAG = (
 ETAG_VALUE = _tag(Etag.VALUE_FIELD_NUMBER)
 STATES = _tag(SaveStateRequest.STATES_FIELD_NUMBER)
 LOADED_KEY = _tag(GetStateRequest.KEY_FIELD_NUMBER)
-TOPIC, DATA = _tag(PublishEventRequest.TOPIC_FIELD_NUMBER), _tag(PublishEventRequest.DATA_FIELD_NUMBER)
+COMPONENT, TOPIC, DATA = (
+    _tag(PublishEventRequest.PUBSUB_NAME_FIELD_NUMBER),
+    _tag(PublishEventRequest.TOPIC_FIELD_NUMBER),
+    _tag(PublishEventRequest.DATA_FIELD_NUMBER),
+)
 
 GET: bytes = GetStateRequest(store_name=STORE).SerializeToString()
 SAVE: bytes = SaveStateRequest(store_name=STORE).SerializeToString()
 FIRST_WRITE: bytes = StateItem(
     options=StateOptions(concurrency=StateOptions.CONCURRENCY_FIRST_WRITE)
 ).SerializeToString()
-PUBLISH: bytes = PublishEventRequest(pubsub_name=PUBSUB, metadata={"rawPayload": "true"}).SerializeToString()
+PUBLISH: bytes = PublishEventRequest(metadata={"rawPayload": "true"}).SerializeToString()
 PROBE: bytes = SaveStateRequest(store_name=STORE, states=[StateItem(key=PROBE_KEY, value=b"1")]).SerializeToString()
 
 
@@ -56,9 +60,9 @@ def save(key: str, value: bytes, etag: str | None, ttl_seconds: int | None) -> b
     return SAVE + _field(STATES, item)
 
 
-def publish(topic: str, event: bytes) -> bytes:
+def publish(component: str, topic: str, event: bytes) -> bytes:
     """Return a PublishEventRequest, by which the event is stored as it is."""
-    return PUBLISH + _field(TOPIC, topic.encode()) + _field(DATA, event)
+    return PUBLISH + _field(COMPONENT, component.encode()) + _field(TOPIC, topic.encode()) + _field(DATA, event)
 
 
 def _field(tag: bytes, content: bytes) -> bytes:

@@ -15,7 +15,6 @@ from sidecart.chassis.sidecar_api import (
     BULK_PARALLELISM,
     CALL_SECONDS_MAX,
     PROBE_KEY,
-    PUBSUB,
     STORE,
     BulkAnswer,
     failed_call,
@@ -67,15 +66,19 @@ class HttpApi:
         """Write the probe record."""
         return await self.call("POST", STATE, PROBE, seconds_max=seconds_max)
 
-    async def publish(self, topic: str, event: bytes, seconds_max: float, traceparent: str) -> Answer:
+    async def publish(self, component: str, topic: str, event: bytes, seconds_max: float, traceparent: str) -> Answer:
         """Publish a complete CloudEvent, which the sidecar parses."""
-        path = f"/v1.0/publish/{PUBSUB}/{topic}"
+        path = f"/v1.0/publish/{component}/{topic}"
         return await self.call("POST", path, event, CONTENT_TYPE, seconds_max, traceparent, self._publishes)
 
     async def invoke(self, app_id: str, path: str, seconds_max: float, traceparent: str = "") -> Answer:
         """GET a path of another service."""
         full_path = f"/v1.0/invoke/{app_id}/method{path}"
         return await self.call("GET", full_path, seconds_max=seconds_max, traceparent=traceparent)
+
+    async def metadata(self, seconds_max: float) -> Answer:
+        """Return what the sidecar reports about itself."""
+        return await self.call("GET", "/v1.0/metadata", seconds_max=seconds_max)
 
     async def ping(self, seconds_max: float) -> None:
         """Ask for the sidecar's health."""

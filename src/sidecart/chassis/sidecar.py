@@ -10,6 +10,7 @@ from typing import TypeVar
 from sidecart.chassis.connections import Answer
 from sidecart.chassis.errors import Conflict, NotSent, SidecarUnavailable, WriteRefused
 from sidecart.chassis.http_api import HttpApi
+from sidecart.chassis.publish_components import PublishComponents
 from sidecart.chassis.settings import LOOPBACK
 from sidecart.chassis.sidecar_api import CALL_SECONDS_MAX, SidecarApi
 from sidecart.chassis.store_health import SAVED, StoreHealth, StoreProbe
@@ -26,6 +27,7 @@ class Sidecar:
         self.api = api
         self.store = StoreHealth()  # reported by /healthz and /readyz
         self.store_probe = StoreProbe(self.store, api)
+        self.publish_components = PublishComponents(api)
         self.published_at = float("-inf")
         """The time of the event loop at the end of the last successful publish."""
         self.publish_block = ""
@@ -109,7 +111,14 @@ class Sidecar:
                 await self._publish(topic, traced, seconds_max, traceparent)
 
     async def _publish(self, topic: str, event: bytes, seconds_max: float, traceparent: str = "") -> None:
-        answer = await self.api.publish(topic, event, seconds_max, traceparent)
+        component = self.publish_components.begin()
+        try:
+            answer = await self.api.publish(component, topic, event, seconds_max, traceparent)
+        finally:
+            self.publish_components.end(component)
+        if self.publish_components.drop(component, answer):
+            await self._publish(topic, event, seconds_max, traceparent)
+            return
         if answer.status not in (200, 204):
             raise SidecarUnavailable(f"publish to {topic}: {answer}")
         self.published_at = asyncio.get_running_loop().time()

@@ -15,7 +15,8 @@ from sidecart.chassis.errors import SidecarTimeout, SidecarUnavailable, SidecarU
 from sidecart.chassis.http2.errors import NotConnected
 
 STORE = "statestore"
-PUBSUB = "pubsub"  # for publishing only; other components read (ADR 12)
+PUBSUB = "pubsub"
+"""Publishes only, alone or with further components (ADR 74); other components read (ADR 12)."""
 # One state or publish call: longer than a store's failover pause, shorter than the redelivery time.
 CALL_SECONDS_MAX = 10.0
 BULK_PARALLELISM = 10
@@ -45,11 +46,14 @@ class SidecarApi(Protocol):
     async def put_probe(self, seconds_max: float) -> Answer:
         """Write the record PROBE_KEY: the last write wins, so that it is always a valid write."""
 
-    async def publish(self, topic: str, event: bytes, seconds_max: float, traceparent: str) -> Answer:
-        """Publish an event; the `traceparent` is empty without a trace."""
+    async def publish(self, component: str, topic: str, event: bytes, seconds_max: float, traceparent: str) -> Answer:
+        """Publish an event on a component; the `traceparent` is empty without a trace."""
 
     async def invoke(self, app_id: str, path: str, seconds_max: float, traceparent: str) -> Answer:
         """GET a path of another service."""
+
+    async def metadata(self, seconds_max: float) -> Answer:
+        """Return what the sidecar reports about itself, as JSON."""
 
     async def ping(self, seconds_max: float) -> None:
         """Send a call that no component serves; any answer will do."""

@@ -19,7 +19,7 @@ from sidecart.chassis import settings as common
 from sidecart.chassis.events import now, timestamp
 from sidecart.chassis.server.inbound import InboundApp, PublicGate, SidecarAuth, Subscription
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
-from sidecart.chassis.server.serve import run
+from sidecart.chassis.server.serve import background, run
 from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.chassis.sidecar import connect
 from sidecart.chassis.telemetry.tracing import traced
@@ -60,7 +60,11 @@ def gateway(
             wiring.attach(app)
             topics = [Subscription("replies", topic, handle) for topic, handle in wiring.topics().items()]
             app.subscribe(topics, dead_letters=None)
-            async with traced("gateway"), wiring.run_background_tasks(own.drain_seconds):
+            async with (
+                traced("gateway"),
+                background(sidecar.publish_components.find()),
+                wiring.run_background_tasks(own.drain_seconds),
+            ):
                 yield
 
     app = public_app(application, lifespan, is_open=own.auth is None)

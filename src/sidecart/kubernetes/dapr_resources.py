@@ -36,8 +36,9 @@ BROKERS, STORES, POLICIES = "components/brokers", "components/stores", "componen
 
 def components(folder: str) -> list[Document]:
     """Return the Components of a folder of the project as they are on Kubernetes."""
-    scopes, uses = topic_scopes(), uses_of(app_ids())
-    return [_component(source, scopes, uses) for _, source in _documents(root() / folder, "Component")]
+    found = [source for _, source in _documents(root() / folder, "Component")]
+    scopes, uses = topic_scopes(), uses_of(app_ids(), (each["metadata"]["name"] for each in found))
+    return [_component(source, scopes, uses) for source in found]
 
 
 def _component(source: Document, scopes: Mapping[str, str], uses: Mapping[str, Use]) -> Document:

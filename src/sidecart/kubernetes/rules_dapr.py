@@ -35,7 +35,7 @@ def _components(folder: str, kind: str, found: Iterable[Found]) -> Iterator[str]
     """A folder has the components that the apps use, with the scopes of the topics."""
     inside = [each for file, each in found if str(PurePosixPath(file).parent) == folder and each["kind"] == "Component"]
     known = {each["metadata"]["name"]: each for each in inside if "type" in each.get("spec", {})}
-    for name, use in uses_of(app_ids()).items():
+    for name, use in uses_of(app_ids(), known).items():
         if use.kind != kind:
             continue
         component = known.get(name)

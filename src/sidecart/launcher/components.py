@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from sidecart.chassis.publish_components import is_further
 from sidecart.chassis.sidecar_api import PUBSUB, STORE
 from sidecart.launcher import topic_scopes
 from sidecart.launcher.errors import LaunchError
@@ -90,11 +91,12 @@ def _component(file: Path, document: Mapping[str, Any]) -> Component:
         raise LaunchError(f"{file} has an incomplete component: {error!r}") from error
 
 
-def uses_of(app_ids: Iterable[str]) -> dict[str, Use]:
+def uses_of(app_ids: Iterable[str], known: Iterable[str] = ()) -> dict[str, Use]:
     """Return the components that these apps use, by name.
 
     Every app publishes and keeps records. Each app reads its topics on the component that the topic
-    list names, and the probe of its readiness on its own component (launcher/topics.py).
+    list names, and the probe of its readiness on its own component (launcher/topics.py). Of the
+    `known` components, apps also use those that help `pubsub`.
     """
     apps = tuple(dict.fromkeys(app_ids))
     readers: dict[str, set[str]] = {}
@@ -104,7 +106,8 @@ def uses_of(app_ids: Iterable[str]) -> dict[str, Use]:
             if app_id in topic.consumers:
                 readers.setdefault(component_of(app_id, topic), set()).add(app_id)
     reading = {name: Use("pubsub", tuple(sorted(some))) for name, some in readers.items()}
-    return {PUBSUB: Use("pubsub", apps), STORE: Use("state", apps), **reading}
+    publishing = {name: Use("pubsub", apps) for name in (PUBSUB, *filter(is_further, known))}
+    return {**publishing, STORE: Use("state", apps), **reading}
 
 
 def check(folder: Path, components: Iterable[Component], uses: Mapping[str, Use]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sidecart.chassis.publish_components import is_further
 from sidecart.kubernetes import names
 from sidecart.kubernetes.kustomizations import OVERLAYS
 from sidecart.launcher.topics import GATEWAY, app_ids, service_ids
@@ -34,7 +35,8 @@ def test_an_overlay_has_every_app_and_one_of_each_resource(overlay: str) -> None
 
     assert len(keys) == len(set(keys))
     assert {*app_ids()} <= {name for kind, name in keys if kind in ("Deployment", "StatefulSet")}
-    assert {"pubsub", "replies", "inbox", "mailbus", "statestore"} == by_name(found, "Component").keys()
+    components = {name for name in by_name(found, "Component") if not is_further(name)}
+    assert {"pubsub", "replies", "inbox", "mailbus", "statestore"} == components
     assert 1 == len(by_name(found, "Resiliency"))
     assert {names.NAMESPACE} == {each["metadata"].get("namespace") for each in found if each["kind"] != "Namespace"}
 

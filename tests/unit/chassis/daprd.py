@@ -42,6 +42,8 @@ class Daprd:
         self.is_store_unreachable = False  # every state call fails
         self.refuses_keys: set[str] = set()  # only writes of these keys fail
         self.hangs_up = False  # close the connection instead of a response
+        self.components = ["pubsub"]  # the brokers that it reports, and on which it publishes
+        self.metadata_answers: list[web.Response] = []  # returned first; questions are no calls
         self.published = asyncio.Event()
         self._stopped = asyncio.Event()
 
@@ -50,6 +52,8 @@ class Daprd:
         body = await request.read()
         token, trace = request.headers.get("dapr-api-token"), request.headers.get("traceparent")
         kind = request.headers.get("content-type", "")
+        if request.path == "/v1.0/metadata":
+            return self._metadata()
         if self.hangs_up:
             assert request.transport is not None
             request.transport.close()
@@ -74,6 +78,8 @@ class Daprd:
             case "POST", ["state", "statestore", "bulk"]:
                 # daprd returns no particular order, and an entry for each missing key.
                 return web.json_response([self._bulk_item(key) for key in reversed(json.loads(body)["keys"])])
+            case "POST", ["publish", component, _] if component not in self.components:
+                return web.json_response({"errorCode": "ERR_PUBSUB_NOT_FOUND"}, status=404)
             case "POST", ["publish", _, _] if self.refused_publishes:
                 self.refused_publishes -= 1
                 return web.Response(status=500)
@@ -81,6 +87,13 @@ class Daprd:
                 self.published.set()
                 return web.Response(status=204)
         return web.Response(status=404)
+
+    def _metadata(self) -> web.Response:
+        if self.metadata_answers:
+            return self.metadata_answers.pop(0)
+        store = {"name": "pubsub-9", "type": "state.redis", "version": "v1"}
+        found = [{"name": each, "type": "pubsub.rabbitmq", "version": "v1"} for each in self.components]
+        return web.json_response({"id": "lamps", "components": [store, *found]})
 
     def _get(self, key: str) -> web.Response:
         if key not in self.state:
@@ -119,6 +132,11 @@ class Daprd:
                 case "POST", ["state", "statestore"]:
                     found += [f"save {item['key']}" for item in json.loads(call.body)]
         return found
+
+    def used_components(self) -> set[str]:
+        """Return the components on which it was told to publish."""
+        paths = [call.path.split("/")[2:] for call in self.calls]
+        return {path[1] for path in paths if path[0] == "publish"}
 
     @property
     def has_stopped(self) -> bool:

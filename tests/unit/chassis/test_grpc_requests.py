@@ -31,12 +31,12 @@ def test_a_save_is_the_librarys(key: str, size: int, etag: str | None, ttl_secon
 
 
 @settings(deadline=None)
-@given(TEXT, SIZES)
-def test_a_load_and_a_publish_are_the_librarys(text: str, size: int) -> None:
-    """With any key, topic and event."""
+@given(TEXT, TEXT, SIZES)
+def test_a_load_and_a_publish_are_the_librarys(component: str, text: str, size: int) -> None:
+    """With any component, key, topic and event."""
     event = b"e" * size
-    published = PublishEventRequest(pubsub_name="pubsub", topic=text, data=event, metadata={"rawPayload": "true"})
+    published = PublishEventRequest(pubsub_name=component, topic=text, data=event, metadata={"rawPayload": "true"})
 
     found = GetStateRequest.FromString(grpc_requests.get(text))
     assert GetStateRequest(store_name="statestore", key=text) == found
-    assert published == PublishEventRequest.FromString(grpc_requests.publish(text, event))
+    assert published == PublishEventRequest.FromString(grpc_requests.publish(component, text, event))

@@ -14,6 +14,7 @@ import pytest
 from gateway.app import SHOP
 from sidecart.chassis.connections import Answer
 from sidecart.chassis.publishers import read_publishers
+from sidecart.chassis.server import loopback_probe
 from sidecart.chassis.server.inbound import Subscription
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.serve import background
@@ -23,6 +24,8 @@ from sidecart.edge import app as module
 from sidecart.edge import settings
 from sidecart.edge.publish_watch import BROKER, SIDECAR
 from sidecart.edge.wiring import Wiring
+from tests.unit.chassis.daprd import daprd
+from tests.unit.chassis.daprd import until as within_ten_seconds
 from tests.unit.edge.clock import run_jumping
 from tests.unit.edge.fakes import FakeSidecar, until
 
@@ -797,3 +800,18 @@ def test_an_accepted_host_opens_no_door_for_another() -> None:
         assert not {403, 421} & {statuses[0], *statuses[3:]}
 
     run(scenario)
+
+
+def test_the_gateway_publishes_on_every_component_of_its_sidecar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks its sidecar for them when it starts."""
+    monkeypatch.setattr(loopback_probe, "PROBE_SECONDS", 0.001)
+
+    async def scenario() -> None:
+        async with daprd() as fake:
+            fake.components = ["pubsub", "pubsub-2"]
+            app: Any = module.gateway(SHOP, replace(SETTINGS, dapr_http_port=fake.port), OWN)
+            inner = app._app._app._app  # PublicGate, SidecarAuth and AddressLimit wrap the app
+            async with inner.router.lifespan_context(inner):
+                await within_ten_seconds(lambda: {"pubsub", "pubsub-2"} == fake.used_components())
+
+    asyncio.run(scenario())

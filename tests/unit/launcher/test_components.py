@@ -21,7 +21,8 @@ def folder(tmp_path: Path) -> Path:
 
 def checked(folder: Path) -> None:
     """Check the folder for all apps."""
-    check(folder, read_components(folder), uses_of(app_ids()))
+    found = read_components(folder)
+    check(folder, found, uses_of(app_ids(), (each.name for each in found)))
 
 
 def test_a_complete_folder_is_accepted(folder: Path) -> None:
@@ -40,6 +41,7 @@ def test_the_uses_come_from_the_topic_list() -> None:
     assert ("gateway",) == uses["replies"].apps
     assert set(service_ids()) == set(uses["inbox"].apps)
     assert {"pubsub", "statestore"} == set(uses_of([]))
+    assert {"pubsub", "pubsub-2", "statestore"} == set(uses_of([], ["inbox", "pubsub", "pubsub-2", "pubsub-slow"]))
 
 
 @pytest.mark.parametrize("name", ["pubsub", "inbox", "replies", "mailbus", "statestore"])
@@ -68,6 +70,17 @@ def test_a_scope_without_a_user_is_named(folder: Path) -> None:
         file.write("scopes: [gateway]\n")
 
     with pytest.raises(LaunchError, match=r"mailbus\.yaml: the scopes of `mailbus` lack notification"):
+        checked(folder)
+
+
+def test_a_further_component_to_publish_is_checked_as_the_first(folder: Path) -> None:
+    """Every app publishes on it."""
+    text = (folder / "pubsub.yaml").read_text().replace("name: pubsub\n", "name: pubsub-2\n")
+    (folder / "pubsub-2.yaml").write_text(text)
+    checked(folder)
+
+    (folder / "pubsub-2.yaml").write_text(f"{text}scopes: [gateway, user, billing, order]\n")
+    with pytest.raises(LaunchError, match=r"pubsub-2\.yaml: the scopes of `pubsub-2` lack notification"):
         checked(folder)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from sidecart.chassis.publish_components import is_further
+from sidecart.chassis.sidecar_api import PUBSUB
 from sidecart.cli.__main__ import main
 from sidecart.launcher import topic_scopes
 from sidecart.launcher.apps import apps_with, read_apps, resource_folders
@@ -64,7 +66,8 @@ def test_a_broker_is_swapped_by_one_folder(broker: str) -> None:
 @pytest.mark.parametrize("broker", BROKERS)
 def test_every_broker_offers_the_same_components(broker: str) -> None:
     """All brokers have the same components and scopes, because other scopes change the shop."""
-    found = {name: document.get("scopes") for name, document in documents(f"brokers/{broker}").items()}
+    components = documents(f"brokers/{broker}").items()
+    found = {name: document.get("scopes") for name, document in components if not is_further(name)}
 
     assert {"pubsub": None, "inbox": None, "replies": ["gateway"], "mailbus": ["notification"]} == found
 
@@ -106,7 +109,8 @@ def test_only_a_broker_that_requeues_may_limit_retries() -> None:
     assert {"rabbitmq"} == {path.parent.name for path in (COMPONENTS / "brokers").glob("*/resiliency.yaml")}
     policy = yaml.safe_load((COMPONENTS / "brokers" / "rabbitmq" / "resiliency.yaml").read_text())["spec"]
     (retry,) = policy["policies"]["retries"].values()
-    components = {name: metadata(each) for name, each in documents("brokers/rabbitmq").items() if name != "pubsub"}
+    found = documents("brokers/rabbitmq").items()
+    components = {name: metadata(each) for name, each in found if name != PUBSUB and not is_further(name)}
 
     assert ("constant", "1s") == (retry["policy"], retry["duration"])
     assert set(components) == set(policy["targets"]["components"])

@@ -100,6 +100,7 @@ def service_app(name: str, settings: Settings, wire: WireService) -> ASGIApp:
             async with AsyncExitStack() as stack:
                 await stack.enter_async_context(traced(name))
                 await stack.enter_async_context(background(sidecar.store_probe.watch()))
+                await stack.enter_async_context(background(sidecar.publish_components.find()))
                 await stack.enter_async_context(background(probe.send_until_returned(sidecar)))
                 if wired.background_tasks is not None:
                     await stack.enter_async_context(background(wired.background_tasks(dead_letters)))

@@ -170,7 +170,8 @@ def _component_env(options: Options, replicas: Iterable[str]) -> dict[str, str]:
     if options.components is None:
         return {}
     found = components.read_components(options.components)
-    components.check(options.components, found, components.uses_of(map(app_of, replicas)))
+    uses = components.uses_of(map(app_of, replicas), (each.name for each in found))
+    components.check(options.components, found, uses)
     return components.variables_of(found, options.settings)
 
 

@@ -457,3 +457,16 @@ def test_the_background_work_of_a_service_ends_with_it() -> None:
         return lamps.background_events
 
     assert ["DeadLetters", "stopped"] == asyncio.run(scenario())
+
+
+def test_a_service_publishes_on_every_component_of_its_sidecar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks its sidecar for them when it starts."""
+    monkeypatch.setattr(loopback_probe, "PROBE_SECONDS", 0.001)
+
+    async def scenario() -> None:
+        async with daprd() as fake:
+            fake.components = ["pubsub", "pubsub-2"]
+            async with running(fake):
+                await until(lambda: {"pubsub", "pubsub-2"} == fake.used_components())
+
+    asyncio.run(scenario())
