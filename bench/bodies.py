@@ -8,12 +8,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TypedDict
 
 import msgspec
 
-from bench.shopper import ITEM, Item
 from gateway.commands import ITEMS_MAX
 
+
+class Item(TypedDict):
+    """One item of an order."""
+
+    sku: str
+    quantity: int
+    unit_price_cents: int
+
+
+ITEM: Item = {"sku": "tea", "quantity": 2, "unit_price_cents": 450}
+"""The usual order has one of these."""
 SKU_CHARACTERS = 64
 """The most that a SKU has, so that a large body needs few items."""
 LONG: Item = {"sku": "x" * SKU_CHARACTERS, "quantity": 2, "unit_price_cents": 450}

@@ -15,10 +15,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bench.bodies import items_of, price_list
+from bench.bodies import ITEM, Item, items_of, price_list
 from bench.load import Load, ask, closed_loop
 from bench.measure import WARM_SECONDS, Turn, level_of, orders_alone
-from bench.shopper import ITEM, Item, Shopper
+from bench.shopper import Shopper
 from bench.systems import of_shop
 from bench.unpaced import UNPACED
 from sidecart.launcher.lifecycle.system import Options, System

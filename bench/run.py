@@ -11,8 +11,10 @@ from typing import Any
 
 from bench import experiments, growth, latency_breakdown, monitored, plots, report
 from bench.concurrency import CONCURRENCY_LEVELS, ConcurrencyLevel, concurrency
+from bench.goals import BODY_KB, goals
 from bench.growth import grow
-from bench.measure import HELD, Plan, Result, measure
+from bench.measure import HELD, Plan, Result
+from bench.rounds import measure
 from bench.shopper import Shopper
 from bench.systems import ours
 from sidecart.cli.run import say
@@ -21,7 +23,7 @@ from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS
 
 REPORTS = root() / ".sidecart" / "bench"
-QUICK = Plan(rounds=2, alone=40, seconds=4.0, levels=(HELD,), shares=(), floors=False)
+QUICK = Plan(rounds=2, alone=40, seconds=4.0, levels=(HELD,), bodies_kb=(BODY_KB,), shares=(), floors=False)
 QUICK_CONCURRENCY = (10_000,)
 CONCURRENCY_USERS = 200
 NUMBERS = re.compile(r"\[[-+.,\deE\s]+\]")
@@ -74,7 +76,7 @@ def run(choice: Choice, only: Sequence[str], out: Path | None) -> int:
         fine = fine and found.fine
     say(f"written to {folder}: {', '.join(written)}\n")
     say(report.machine())
-    say("\n".join(filter(None, ratios)))
+    say("\n\n".join(filter(None, ratios)))
     return 0 if fine else 1
 
 
@@ -113,7 +115,7 @@ def _systems(choice: Choice, folder: Path) -> Iterator[Found]:
             results.append(measure(broker, Path(name), plan, say))
         drawn = tuple(plots.draw(folder, results))
         fine = all(set(each.answers) == {201} for result in results for each in result.systems.values())
-        yield Found(report.systems(results), results, report.ratios(results, []), fine, drawn)
+        yield Found(report.systems(results), results, goals(results), fine, drawn)
 
 
 def _concurrency(choice: Choice, folder: Path) -> Iterator[Found]:
@@ -126,7 +128,7 @@ def _concurrency(choice: Choice, folder: Path) -> Iterator[Found]:
     with tempfile.TemporaryDirectory(prefix="sidecart-bench-") as name:
         held = asyncio.run(measured(QUICK_CONCURRENCY if choice.quick else CONCURRENCY_LEVELS, Path(name)))
     fine = not any(level.errors for level in held)
-    yield Found(report.concurrency(held), held, report.ratios([], held), fine)
+    yield Found(report.concurrency(held), held, report.fresh(held), fine)
 
 
 def _growth(choice: Choice, folder: Path) -> Iterator[Found]:

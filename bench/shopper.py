@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypedDict
+from typing import Any, Self
 
 import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, TraceConfig, TraceRequestChunkSentParams
 
+from bench.bodies import ITEM, Item
 from bench.systems import Contender
 from shop.acting import acting
 from sidecart.launcher.rotation import older
@@ -24,17 +25,6 @@ DEPOSIT_CENTS = 10**9
 MAILS_SECONDS_MAX = 300.0
 LOOK_SECONDS = 0.005
 CALL_SECONDS_MAX = 60.0
-
-
-class Item(TypedDict):
-    """One item of an order."""
-
-    sku: str
-    quantity: int
-    unit_price_cents: int
-
-
-ITEM: Item = {"sku": "tea", "quantity": 2, "unit_price_cents": 450}
 
 
 class Mails:

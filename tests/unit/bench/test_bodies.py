@@ -5,8 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.bodies import LARGEST_KB, LONG, SKU_CHARACTERS, WIDE, items_of, price_list
-from bench.shopper import ITEM
+from bench.bodies import ITEM, LARGEST_KB, LONG, SKU_CHARACTERS, WIDE, items_of, price_list
 from gateway.commands import ITEMS_MAX, OrderBody
 from services.order.events import SKU_CHARACTERS_MAX
 from services.order.price_list import read
