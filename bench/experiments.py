@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import shutil
 import statistics
 import tempfile
 from collections import Counter
@@ -14,15 +12,16 @@ from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.components import copied
 from bench.load import closed_loop, percentile
 from bench.measure import HELD, WARM_SECONDS, Turn, level_of, orders_alone, ratio
 from bench.patched import SOCKETS, program
 from bench.shopper import Shopper
 from bench.systems import of_shop
 from bench.unpaced import UNPACED
+from sidecart.chassis.settings import GRPC, HTTP, SIDECAR_API
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.lifecycle.wiring import Wiring
-from sidecart.launcher.project import root
 from sidecart.launcher.topics import app_ids
 
 Say = Callable[[str], None]
@@ -31,7 +30,8 @@ ROUNDS = 6
 ALONE = 30
 SECONDS = 3.0
 USERS = 200
-COMPONENTS = "components"
+OVER_HTTP = {SIDECAR_API: HTTP}
+"""For a patch of the HTTP client: both shops use it, whatever the default is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,12 @@ class Variant:
     """The name of a patch in bench.patched, applied to every app."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Values that replace those of the components' metadata."""
+    without: str = ""
+    """A pattern of the names of components that the changed shop lacks."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Settings of the changed shop."""
+    unchanged_settings: Mapping[str, str] = field(default_factory=dict)
+    """Settings of the unchanged shop, if the defaults would leave open what is compared."""
     sidecar_env: Mapping[str, str] = field(default_factory=dict)
     sidecar_flags: tuple[str, ...] = ()
     """Extra flags; {folder} stands for the shop's folder of sockets."""
@@ -52,12 +58,28 @@ class Variant:
 
 VARIANTS = (
     Variant("no change (difference between two equal shops)"),
+    Variant(
+        "the sidecar is called over gRPC instead of HTTP (ADR 73)",
+        settings={SIDECAR_API: GRPC},
+        unchanged_settings=OVER_HTTP,
+    ),
+    Variant("one component publishes instead of several (pubsub-2, pubsub-3, ...)", without="pubsub-*"),
     Variant("every record is loaded (without ADR 24)", "every-record-is-loaded"),
     Variant("no entry is deferred, two Order Services (without ADR 27)", "nothing-is-deferred", replicas={"order": 2}),
-    Variant("the sidecar is called by aiohttp (without ADR 23)", "called-by-aiohttp"),
+    Variant(
+        "the sidecar is called by aiohttp (without ADR 23)",
+        "called-by-aiohttp",
+        settings=OVER_HTTP,
+        unchanged_settings=OVER_HTTP,
+    ),
     Variant("accepted requests are not journaled and checked (without ADR 32)", "nothing-is-healed"),
     Variant("the events of a step are published one by one", "published-one-by-one"),
-    Variant("queued events are published in bulk", "published-in-bulk"),
+    Variant(
+        "queued events are published in bulk",
+        "published-in-bulk",
+        settings=OVER_HTTP,
+        unchanged_settings=OVER_HTTP,
+    ),
     Variant("events are parsed by the sidecar (without ADR 33)", "parsed-by-the-sidecar"),
     Variant("queueDepth 10, concurrency 8", metadata={"queueDepth": "10", "concurrency": "8"}),
     Variant("queueDepth 200, concurrency 128", metadata={"queueDepth": "200", "concurrency": "128"}),
@@ -67,6 +89,8 @@ VARIANTS = (
         "the sidecar is called over a Unix socket",
         "called-over-a-unix-socket",
         sidecar_flags=("--unix-domain-socket", "{folder}"),
+        settings=OVER_HTTP,
+        unchanged_settings=OVER_HTTP,
     ),
     Variant("prefetchCount 8", metadata={"prefetchCount": "8"}),
     Variant("prefetchCount 128", metadata={"prefetchCount": "128"}),
@@ -107,53 +131,43 @@ class ChangedSidecars(Wiring):
         return self._env
 
 
-def components(folder: Path, broker: str, metadata: Mapping[str, str]) -> tuple[Path, ...]:
-    """Copy the component files with other values for these names, and return the folders.
-
-    Return () if the broker's components lack one of the names.
-    """
-    shutil.copytree(root() / COMPONENTS, folder)
-    folders = (folder / "policies", folder / "brokers" / broker, folder / "stores" / "redis")
-    changed = dict.fromkeys(metadata, 0)
-    for file in (each for some in folders for each in some.glob("*.yaml")):
-        text = file.read_text(encoding="utf-8")
-        for name, value in metadata.items():
-            text, times = re.subn(rf'(- name: {name}\n *value: )"?[^"\n]*"?', rf'\g<1>"{value}"', text)
-            changed[name] += times
-        file.write_text(text, encoding="utf-8")
-    return folders if all(changed.values()) else ()
-
-
 def run_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, rounds: int = ROUNDS) -> list[Experiment]:
     """Run each variant next to an unchanged shop; skip those that do not apply to the broker."""
     found = []
     for variant in variants:
         with tempfile.TemporaryDirectory(prefix="sidecart-experiments-") as name, ExitStack() as stack:
             folder = Path(name)
-            replaced, resources = {}, None
-            if variant.patch is not None:
-                replaced = {app_id: program(folder / app_id, app_id, variant.patch) for app_id in app_ids()}
-            if variant.metadata:
-                resources = components(folder / COMPONENTS, broker, variant.metadata)
-                if not resources:
-                    say(f"{variant.name}: does not apply to {broker}")
-                    continue
-            ours = Options(broker, folder=folder / "plain", replicas=dict(variant.replicas), env=UNPACED)
-            plain = stack.enter_context(System(ours, say))
-            sockets = folder / "s"
-            sockets.mkdir()
-            options = Options(
-                broker,
-                folder=folder / "changed",
-                replaced=replaced,
-                resources=resources,
-                env={SOCKETS: str(sockets), **UNPACED},
-                replicas=dict(variant.replicas),
-            )
-            other = stack.enter_context(System(options, say, wiring=ChangedSidecars(variant, sockets)))
+            options = _changed(variant, broker, folder)
+            if options is None:
+                say(f"{variant.name}: does not apply to {broker}")
+                continue
+            env = {**UNPACED, **variant.unchanged_settings}
+            unchanged = Options(broker, folder=folder / "plain", replicas=dict(variant.replicas), env=env)
+            plain = stack.enter_context(System(unchanged, say))
+            other = stack.enter_context(System(options, say, wiring=ChangedSidecars(variant, folder / "s")))
             found.append(asyncio.run(by_turns(variant.name, plain, other, rounds)))
         say(line(found[-1]))
     return found
+
+
+def _changed(variant: Variant, broker: str, folder: Path) -> Options | None:
+    """Return the options of the changed shop, or None if the broker has nothing to change."""
+    replaced, resources, sockets = {}, None, folder / "s"
+    if variant.patch is not None:
+        replaced = {app_id: program(folder / app_id, app_id, variant.patch) for app_id in app_ids()}
+    if variant.metadata or variant.without:
+        resources = copied(folder / "components", broker, variant.metadata, variant.without)
+        if not resources:
+            return None
+    sockets.mkdir()
+    return Options(
+        broker,
+        folder=folder / "changed",
+        replaced=replaced,
+        resources=resources,
+        env={SOCKETS: str(sockets), **UNPACED, **variant.settings},
+        replicas=dict(variant.replicas),
+    )
 
 
 async def by_turns(name: str, plain: System, other: System, rounds: int) -> Experiment:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.experiments import VARIANTS, Experiment, Variant, components, table
+from bench.components import copied
+from bench.experiments import VARIANTS, Experiment, Variant, table
 from bench.measure import Turn
 from bench.patched import PATCHES
 from sidecart.launcher.project import root
@@ -18,7 +19,7 @@ def test_a_variant_of_the_components_changes_each_of_its_values(variant: Variant
     events.
     """
     broker = "rabbitmq" if "prefetchCount" in variant.metadata else "redis"
-    assert components(tmp_path / "components", broker, variant.metadata)
+    assert copied(tmp_path / "components", broker, variant.metadata)
 
     changed = defaultdict(set)
     for name in ("inbox", "replies"):
@@ -27,11 +28,6 @@ def test_a_variant_of_the_components_changes_each_of_its_values(variant: Variant
         changed[name] = {after.strip() for before, after in pairs if after != before}
 
     assert {f'value: "{value}"' for value in variant.metadata.values()} == changed["inbox"] == changed["replies"]
-
-
-def test_a_variant_without_a_matching_component_value_is_skipped(tmp_path: Path) -> None:
-    """components() returns () when the broker has no setting with that name."""
-    assert () == components(tmp_path / "components", "rabbitmq", {"queueDepth": "10", "concurrency": "8"})
 
 
 def test_each_patch_has_a_variant() -> None:
