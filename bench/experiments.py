@@ -20,6 +20,7 @@ from bench.shopper import Shopper
 from bench.systems import of_shop
 from bench.unpaced import UNPACED
 from sidecart.chassis.settings import GRPC, HTTP, SIDECAR_API
+from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.lifecycle.wiring import Wiring
 from sidecart.launcher.topics import app_ids
@@ -129,6 +130,16 @@ class ChangedSidecars(Wiring):
     def sidecar_env(self, app_id: str) -> Mapping[str, str]:
         """Return the variant's environment."""
         return self._env
+
+
+def named(words: str) -> list[Variant]:
+    """Return the variants with these words in their names; raise LaunchError if there is none."""
+    found = [each for each in VARIANTS if words.casefold() in each.name.casefold()]
+    if not found:
+        raise LaunchError(
+            f"no variant has the words {words!r} in its name: " + "; ".join(each.name for each in VARIANTS)
+        )
+    return found
 
 
 def run_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, rounds: int = ROUNDS) -> list[Experiment]:

@@ -51,6 +51,8 @@ class Choice:
     rounds: int
     alone: int
     seconds: float
+    variant: str = ""
+    """Words in the names of the experiments to run."""
 
 
 def run(choice: Choice, only: Sequence[str], out: Path | None) -> int:
@@ -149,9 +151,9 @@ def _latency_breakdown(choice: Choice, folder: Path) -> Iterator[Found]:
 
 
 def _experiments(choice: Choice, folder: Path) -> Iterator[Found]:
-    found = {}
+    found, variants = {}, experiments.named(choice.variant)
     for broker in _brokers(choice):
-        found[broker] = experiments.run_all(broker, say, rounds=1 if choice.quick else experiments.ROUNDS)
+        found[broker] = experiments.run_all(broker, say, variants, 1 if choice.quick else experiments.ROUNDS)
         fine = all(set(each.statuses) == {201} for some in found.values() for each in some)
         yield Found("\n\n".join(experiments.table(name, some) for name, some in found.items()), found, fine=fine)
 
