@@ -15,16 +15,18 @@ from sidecart.chassis.errors import Conflict, SidecarUnavailable
 # redis-py rejects a call that needs one more; every held request may have a call in progress
 CONNECTIONS_MAX = 1_024
 
-# KEYS: the record, then its secondary records. ARGV: the version that was read ("" for a new
-# record), the data, seconds to live ("" for no expiry), then one value per secondary record. The
-# first writer of a secondary record wins; it is never overwritten.
+# KEYS: the record, a key that must not exist (the record itself: no such key), then its secondary
+# records. ARGV: the version that was read ("" for a new record), the data, seconds to live ("" for
+# no expiry), then one value per secondary record. The first writer of a secondary record wins; it
+# is never overwritten.
 SAVE = """
 local version = redis.call('HGET', KEYS[1], 'version') or ''
 if version ~= ARGV[1] then return 0 end
+if KEYS[2] ~= KEYS[1] and redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], 'data', ARGV[2], 'version', tostring((tonumber(version) or 0) + 1))
 if ARGV[3] ~= '' then redis.call('EXPIRE', KEYS[1], ARGV[3]) end
-for i = 2, #KEYS do
-  if redis.call('EXISTS', KEYS[i]) == 0 then redis.call('HSET', KEYS[i], 'data', ARGV[i + 2], 'version', '1') end
+for i = 3, #KEYS do
+  if redis.call('EXISTS', KEYS[i]) == 0 then redis.call('HSET', KEYS[i], 'data', ARGV[i + 1], 'version', '1') end
 end
 return 1
 """
@@ -80,9 +82,13 @@ class Store:
         secondaries: Mapping[str, bytes],
         *,
         ttl_seconds: int | None = None,
+        absent: str | None = None,
     ) -> None:
-        """Write a record and its new secondary records at once; on Conflict write none."""
-        keys = [self._prefix + each for each in (key, *secondaries)]
+        """Write a record and its new secondary records at once; on Conflict write none.
+
+        It is also a Conflict if the record `absent` exists.
+        """
+        keys = [self._prefix + each for each in (key, absent or key, *secondaries)]
         arguments = [etag or "", value, "" if ttl_seconds is None else ttl_seconds, *secondaries.values()]
         try:
             saved = await self._save(keys=keys, args=arguments)
