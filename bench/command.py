@@ -42,6 +42,7 @@ PARTS = ("systems", "concurrency", "latency-breakdown", "growth", "experiments",
     show_default=".sidecart/bench",
     help="write tables, results and plots to this folder",
 )
+@click.option("--docs", is_flag=True, help="also replace the tables and plots of these parts in docs/appendix")
 def bench(
     broker: str,
     quick: bool,
@@ -52,14 +53,17 @@ def bench(
     alone: int,
     seconds: float,
     out: Path | None,
+    docs: bool,
 ) -> int:
     """Compare the shop with the same shop without sidecars, alternating in one run.
 
     The exit code is 1 if a response was not 201.
     """
+    if docs and (quick or variant):
+        raise click.UsageError("--docs needs a full run, without --quick and --variant")
     from bench import run
 
-    return run.run(run.Choice(broker, quick, users, rounds, alone, seconds, variant), only, out)
+    return run.run(run.Choice(broker, quick, users, rounds, alone, seconds, variant), only, out, docs=docs)
 
 
 @click.command("soak")

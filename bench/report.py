@@ -50,9 +50,13 @@ def machine() -> str:
 
 
 def systems(results: Sequence[Result]) -> str:
-    """Return the tables of both systems, one section per broker."""
-    parts = [[f"### {result.broker}", _speed(result), _cpu(result), _memory(result)] for result in results]
-    return "\n\n".join(text for part in parts for text in part)
+    """Return the tables of all systems, one section per broker."""
+    return "\n\n".join(f"### {result.broker}\n\n{system(result)}" for result in results)
+
+
+def system(result: Result) -> str:
+    """Return the tables of one broker: speed, CPU time and memory."""
+    return "\n\n".join((_speed(result), _cpu(result), _memory(result)))
 
 
 def growth(grown: Sequence[Sequence[Grown]]) -> str:
