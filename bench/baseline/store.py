@@ -4,7 +4,7 @@ concurrency.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -46,18 +46,19 @@ class Store:
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
         """Return the value and its version, or (None, None)."""
-        return (await self.load_pair(key, None))[0]
+        return _record(await self._run(self._redis.hmget(self._prefix + key, "data", "version")))
 
     async def load_pair(
         self, key: str, secondary: str | None
     ) -> tuple[tuple[bytes | None, str | None], tuple[bytes | None, str | None]]:
         """Return a record and a secondary record, read in one round trip."""
+        if secondary is None:
+            return await self.load(key), (None, None)
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.hmget(self._prefix + key, "data", "version")
-        if secondary is not None:
-            pipeline.hmget(self._prefix + secondary, "data", "version")
-        answers = await self._run(pipeline)
-        return _record(answers[0]), _record(answers[1]) if secondary is not None else (None, None)
+        for each in (key, secondary):
+            pipeline.hmget(self._prefix + each, "data", "version")
+        first, second = await self._run(pipeline.execute())
+        return _record(first), _record(second)
 
     async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the values in the order of their keys."""
@@ -66,7 +67,7 @@ class Store:
         pipeline = self._redis.pipeline(transaction=False)
         for key in keys:
             pipeline.hget(self._prefix + key, "data")
-        return list(await self._run(pipeline))
+        return list(await self._run(pipeline.execute()))
 
     async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
         """Write if the version still matches, or with None if the key is free; raise Conflict
@@ -105,9 +106,9 @@ class Store:
             return False
         return True
 
-    async def _run(self, pipeline: Any) -> Any:
+    async def _run(self, call: Awaitable[Any]) -> Any:
         try:
-            return await pipeline.execute()
+            return await call
         except RedisError as error:
             raise SidecarUnavailable(f"redis: {error}") from error
 
