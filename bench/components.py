@@ -1,4 +1,4 @@
-"""A copy of the component files with one change, for a shop that is compared with the unchanged one."""
+"""A copy of the component files with one change, for a shop beside the unchanged one."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ def _both(load: Load) -> str:
 
 
 def fresh(held: Sequence[ConcurrencyLevel]) -> str:
-    """Return the errors of the most held requests, and the ratio of a fresh request with its limits."""
+    """Return the errors of the most held requests, and a fresh request's ratio with its limits."""
     if not held:
         return ""
     level = held[-1]

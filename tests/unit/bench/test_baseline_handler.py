@@ -1,4 +1,4 @@
-"""Tests of the baseline's handler on a real server: a guess saves the read, and never decides wrong."""
+"""Tests of the baseline's handler on a real server: a guess saves the load, and nothing else."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def run(address: str, of: Callable[[Process, Process], Awaitable[None]]) -> None
 
 
 def loads(client: client_of.Valkey) -> int:
-    """Return how often a process has loaded a record; a save reads its version by another command."""
+    """Return how often a process has loaded a record; a save reads by another command."""
     found: Any = client.info("commandstats")
     return int(found.get("cmdstat_hmget", {"calls": 0})["calls"])
 
