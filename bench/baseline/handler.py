@@ -2,8 +2,8 @@
 
 There is no outbox: a record and its secondary records are written at once, and a repeated event is
 answered from them. As in Sidecart (ADR 24), an event is first decided by the record that this
-process saved last, or without a record if it creates one. The script of the save proves the guess:
-it compares the version, and it also finds the secondary record that a new event has not.
+process saved last, and an event that creates a record without one. The script of the save verifies
+the guess: it compares the version, and looks for the secondary record that a new event lacks.
 """
 
 from __future__ import annotations
