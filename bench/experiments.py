@@ -44,8 +44,9 @@ class Variant:
     """The name of a patch in bench.patched, applied to every app."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Values that replace those of the components' metadata."""
-    without: str = ""
-    """A pattern of the names of components that the changed shop lacks."""
+    publishers: int = 0
+    """The components of RabbitMQ that publish in the changed shop; the unchanged one then has one.
+    """
     settings: Mapping[str, str] = field(default_factory=dict)
     """Settings of the changed shop."""
     unchanged_settings: Mapping[str, str] = field(default_factory=dict)
@@ -64,7 +65,8 @@ VARIANTS = (
         settings={SIDECAR_API: GRPC},
         unchanged_settings=OVER_HTTP,
     ),
-    Variant("one component publishes instead of several (pubsub-2, pubsub-3, ...)", without="pubsub-*"),
+    Variant("two components publish instead of one (pubsub-2)", publishers=2),
+    Variant("four components publish instead of one (pubsub-2 to pubsub-4)", publishers=4),
     Variant("every record is loaded (without ADR 24)", "every-record-is-loaded"),
     Variant("no entry is deferred, two Order Services (without ADR 27)", "nothing-is-deferred", replicas={"order": 2}),
     Variant(
@@ -152,13 +154,21 @@ def run_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, round
             if options is None:
                 say(f"{variant.name}: does not apply to {broker}")
                 continue
-            env = {**UNPACED, **variant.unchanged_settings}
-            unchanged = Options(broker, folder=folder / "plain", replicas=dict(variant.replicas), env=env)
-            plain = stack.enter_context(System(unchanged, say))
+            plain = stack.enter_context(System(_unchanged(variant, broker, folder), say))
             other = stack.enter_context(System(options, say, wiring=ChangedSidecars(variant, folder / "s")))
             found.append(asyncio.run(by_turns(variant.name, plain, other, rounds)))
         say(line(found[-1]))
     return found
+
+
+def _unchanged(variant: Variant, broker: str, folder: Path) -> Options:
+    return Options(
+        broker,
+        folder=folder / "plain",
+        resources=copied(folder / "plain-components", broker, {}, publishers=1) if variant.publishers else None,
+        env={**UNPACED, **variant.unchanged_settings},
+        replicas=dict(variant.replicas),
+    )
 
 
 def _changed(variant: Variant, broker: str, folder: Path) -> Options | None:
@@ -166,8 +176,8 @@ def _changed(variant: Variant, broker: str, folder: Path) -> Options | None:
     replaced, resources, sockets = {}, None, folder / "s"
     if variant.patch is not None:
         replaced = {app_id: program(folder / app_id, app_id, variant.patch) for app_id in app_ids()}
-    if variant.metadata or variant.without:
-        resources = copied(folder / "components", broker, variant.metadata, variant.without)
+    if variant.metadata or variant.publishers:
+        resources = copied(folder / "components", broker, variant.metadata, variant.publishers)
         if not resources:
             return None
     sockets.mkdir()
