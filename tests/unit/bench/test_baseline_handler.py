@@ -100,10 +100,12 @@ def run(address: str, of: Callable[[Process, Process], Awaitable[None]]) -> None
 
     async def both() -> None:
         async with ClientSession() as session:
-            one, two = Process(address, session), Process(address, session)
-            await of(one, two)
-            await one.close()
-            await two.close()
+            processes = Process(address, session), Process(address, session)
+            try:
+                await of(*processes)
+            finally:
+                for each in processes:
+                    await each.close()
 
     asyncio.run(both())
 
