@@ -24,6 +24,13 @@ PARTS = ("systems", "concurrency", "latency-breakdown", "growth", "experiments",
     show_default="all; with --quick: systems, concurrency",
     help="run this part; repeatable. Redis only: concurrency, growth",
 )
+@click.option(
+    "--variant",
+    default="",
+    metavar="WORDS",
+    show_default="all",
+    help="experiments: run only the variants with these words in their names, such as gRPC",
+)
 @click.option("--users", type=int, default=1_000, metavar="N", help="systems: the number of users who order")
 @click.option("--rounds", type=int, default=5, metavar="N", help="systems: rounds that alternate both systems")
 @click.option("--alone", type=int, default=200, metavar="N", help="systems: sequential orders per round")
@@ -35,23 +42,28 @@ PARTS = ("systems", "concurrency", "latency-breakdown", "growth", "experiments",
     show_default=".sidecart/bench",
     help="write tables, results and plots to this folder",
 )
+@click.option("--docs", is_flag=True, help="also replace the tables and plots of these parts in docs/appendix")
 def bench(
     broker: str,
     quick: bool,
     only: tuple[str, ...],
+    variant: str,
     users: int,
     rounds: int,
     alone: int,
     seconds: float,
     out: Path | None,
+    docs: bool,
 ) -> int:
     """Compare the shop with the same shop without sidecars, alternating in one run.
 
     The exit code is 1 if a response was not 201.
     """
+    if docs and (quick or variant):
+        raise click.UsageError("--docs needs a full run, without --quick and --variant")
     from bench import run
 
-    return run.run(run.Choice(broker, quick, users, rounds, alone, seconds), only, out)
+    return run.run(run.Choice(broker, quick, users, rounds, alone, seconds, variant), only, out, docs=docs)
 
 
 @click.command("soak")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import shutil
 import statistics
 import tempfile
 from collections import Counter
@@ -14,16 +12,17 @@ from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.components import copied
 from bench.load import closed_loop, percentile
 from bench.measure import HELD, WARM_SECONDS, Turn, level_of, orders_alone, ratio
-from bench.patched import HTTP_ONLY, SOCKETS, program
+from bench.patched import SOCKETS, program
 from bench.shopper import Shopper
 from bench.systems import of_shop
 from bench.unpaced import UNPACED
-from sidecart.chassis.settings import HTTP, SIDECAR_API
+from sidecart.chassis.settings import GRPC, HTTP, SIDECAR_API
+from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.lifecycle.wiring import Wiring
-from sidecart.launcher.project import root
 from sidecart.launcher.topics import app_ids
 
 Say = Callable[[str], None]
@@ -32,7 +31,8 @@ ROUNDS = 6
 ALONE = 30
 SECONDS = 3.0
 USERS = 200
-COMPONENTS = "components"
+OVER_HTTP = {SIDECAR_API: HTTP}
+"""For a patch of the HTTP client: both shops use it, whatever the default is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,13 @@ class Variant:
     """The name of a patch in bench.patched, applied to every app."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Values that replace those of the components' metadata."""
+    publishers: int = 0
+    """The components of RabbitMQ that publish in the changed shop; the unchanged one then has one.
+    """
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Settings of the changed shop."""
+    unchanged_settings: Mapping[str, str] = field(default_factory=dict)
+    """Settings of the unchanged shop, if the defaults would leave open what is compared."""
     sidecar_env: Mapping[str, str] = field(default_factory=dict)
     sidecar_flags: tuple[str, ...] = ()
     """Extra flags; {folder} stands for the shop's folder of sockets."""
@@ -53,9 +60,21 @@ class Variant:
 
 VARIANTS = (
     Variant("no change (difference between two equal shops)"),
+    Variant(
+        "the sidecar is called over gRPC instead of HTTP (ADR 73)",
+        settings={SIDECAR_API: GRPC},
+        unchanged_settings=OVER_HTTP,
+    ),
+    Variant("two components publish instead of one (pubsub-2)", publishers=2),
+    Variant("four components publish instead of one (pubsub-2 to pubsub-4)", publishers=4),
     Variant("every record is loaded (without ADR 24)", "every-record-is-loaded"),
     Variant("no entry is deferred, two Order Services (without ADR 27)", "nothing-is-deferred", replicas={"order": 2}),
-    Variant("the sidecar is called by aiohttp (without ADR 23)", "called-by-aiohttp"),
+    Variant(
+        "the sidecar is called by aiohttp (without ADR 23)",
+        "called-by-aiohttp",
+        settings=OVER_HTTP,
+        unchanged_settings=OVER_HTTP,
+    ),
     Variant("accepted requests are not journaled and checked (without ADR 32)", "nothing-is-healed"),
     Variant("the events of a step are published one by one", "published-one-by-one"),
     Variant("queued events are published in bulk", "published-in-bulk"),
@@ -68,6 +87,8 @@ VARIANTS = (
         "the sidecar is called over a Unix socket",
         "called-over-a-unix-socket",
         sidecar_flags=("--unix-domain-socket", "{folder}"),
+        settings=OVER_HTTP,
+        unchanged_settings=OVER_HTTP,
     ),
     Variant("prefetchCount 8", metadata={"prefetchCount": "8"}),
     Variant("prefetchCount 128", metadata={"prefetchCount": "128"}),
@@ -108,21 +129,14 @@ class ChangedSidecars(Wiring):
         return self._env
 
 
-def components(folder: Path, broker: str, metadata: Mapping[str, str]) -> tuple[Path, ...]:
-    """Copy the component files with other values for these names, and return the folders.
-
-    Return () if the broker's components lack one of the names.
-    """
-    shutil.copytree(root() / COMPONENTS, folder)
-    folders = (folder / "policies", folder / "brokers" / broker, folder / "stores" / "redis")
-    changed = dict.fromkeys(metadata, 0)
-    for file in (each for some in folders for each in some.glob("*.yaml")):
-        text = file.read_text(encoding="utf-8")
-        for name, value in metadata.items():
-            text, times = re.subn(rf'(- name: {name}\n *value: )"?[^"\n]*"?', rf'\g<1>"{value}"', text)
-            changed[name] += times
-        file.write_text(text, encoding="utf-8")
-    return folders if all(changed.values()) else ()
+def named(words: str) -> list[Variant]:
+    """Return the variants with these words in their names; raise LaunchError if there is none."""
+    found = [each for each in VARIANTS if words.casefold() in each.name.casefold()]
+    if not found:
+        raise LaunchError(
+            f"no variant has the words {words!r} in its name: " + "; ".join(each.name for each in VARIANTS)
+        )
+    return found
 
 
 def run_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, rounds: int = ROUNDS) -> list[Experiment]:
@@ -131,31 +145,45 @@ def run_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, round
     for variant in variants:
         with tempfile.TemporaryDirectory(prefix="sidecart-experiments-") as name, ExitStack() as stack:
             folder = Path(name)
-            replaced, resources = {}, None
-            if variant.patch is not None:
-                replaced = {app_id: program(folder / app_id, app_id, variant.patch) for app_id in app_ids()}
-            if variant.metadata:
-                resources = components(folder / COMPONENTS, broker, variant.metadata)
-                if not resources:
-                    say(f"{variant.name}: does not apply to {broker}")
-                    continue
-            env = {**UNPACED, **({SIDECAR_API: HTTP} if variant.patch in HTTP_ONLY else {})}
-            ours = Options(broker, folder=folder / "plain", replicas=dict(variant.replicas), env=env)
-            plain = stack.enter_context(System(ours, say))
-            sockets = folder / "s"
-            sockets.mkdir()
-            options = Options(
-                broker,
-                folder=folder / "changed",
-                replaced=replaced,
-                resources=resources,
-                env={SOCKETS: str(sockets), **env},
-                replicas=dict(variant.replicas),
-            )
-            other = stack.enter_context(System(options, say, wiring=ChangedSidecars(variant, sockets)))
+            options = _changed(variant, broker, folder)
+            if options is None:
+                say(f"{variant.name}: does not apply to {broker}")
+                continue
+            plain = stack.enter_context(System(_unchanged(variant, broker, folder), say))
+            other = stack.enter_context(System(options, say, wiring=ChangedSidecars(variant, folder / "s")))
             found.append(asyncio.run(by_turns(variant.name, plain, other, rounds)))
         say(line(found[-1]))
     return found
+
+
+def _unchanged(variant: Variant, broker: str, folder: Path) -> Options:
+    return Options(
+        broker,
+        folder=folder / "plain",
+        resources=copied(folder / "plain-components", broker, {}, publishers=1) if variant.publishers else None,
+        env={**UNPACED, **variant.unchanged_settings},
+        replicas=dict(variant.replicas),
+    )
+
+
+def _changed(variant: Variant, broker: str, folder: Path) -> Options | None:
+    """Return the options of the changed shop, or None if the broker has nothing to change."""
+    replaced, resources, sockets = {}, None, folder / "s"
+    if variant.patch is not None:
+        replaced = {app_id: program(folder / app_id, app_id, variant.patch) for app_id in app_ids()}
+    if variant.metadata or variant.publishers:
+        resources = copied(folder / "components", broker, variant.metadata, variant.publishers)
+        if not resources:
+            return None
+    sockets.mkdir()
+    return Options(
+        broker,
+        folder=folder / "changed",
+        replaced=replaced,
+        resources=resources,
+        env={SOCKETS: str(sockets), **UNPACED, **variant.settings},
+        replicas=dict(variant.replicas),
+    )
 
 
 async def by_turns(name: str, plain: System, other: System, rounds: int) -> Experiment:

@@ -8,7 +8,6 @@ the user's orders or with replicas; a larger body costs in proportion to its byt
 from __future__ import annotations
 
 import asyncio
-import json
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -16,9 +15,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bench.bodies import ITEM, Item, items_of, price_list
 from bench.load import Load, ask, closed_loop
 from bench.measure import WARM_SECONDS, Turn, level_of, orders_alone
-from bench.shopper import ITEM, Item, Shopper
+from bench.shopper import Shopper
 from bench.systems import of_shop
 from bench.unpaced import UNPACED
 from sidecart.launcher.lifecycle.system import Options, System
@@ -32,9 +32,6 @@ REPLICAS = (1, 2, 3)
 GATEWAYS = (1, 2, 3, 10)
 PLACING = 64  # concurrent callers that place the user's orders in advance
 PORTION = 5_000  # orders placed before the next wait for their mails
-SKU = "x" * 64  # the maximum length, so that a large body stays within the maximum number of items
-LONG: Item = {"sku": SKU, "quantity": 2, "unit_price_cents": 450}
-"""A product that the shop of the bench has, in addition to that of every other order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +69,6 @@ class Size:
     size: int
     shopper: Shopper
     items: Sequence[Item] = (ITEM,)
-
-
-def items_of(kilobytes: int) -> list[Item]:
-    """Return as many items as make an order's body of about this many thousand bytes."""
-    return [LONG] * max(1, round(kilobytes * 1_000 / len(json.dumps(LONG) + ", ")))
 
 
 def grow(say: Say, plan: Plan = FULL) -> list[list[Grown]]:
@@ -133,22 +125,12 @@ async def _shopping(options: Options, say: Say) -> AsyncIterator[Shopper]:
     """Start a shop, register users and warm it up; yield its shopper."""
     with tempfile.TemporaryDirectory(prefix="sidecart-growth-") as name:
         folder = Path(name)
-        prices = {"PRICE_LIST": str(_price_list(folder))}
-        with System(replace(options, folder=folder, env=prices), say) as shop:
+        env = {**options.env, "PRICE_LIST": str(price_list(folder))}
+        with System(replace(options, folder=folder, env=env), say) as shop:
             async with Shopper(of_shop(shop)) as shopper:
                 await shopper.register(USERS)
                 await _warm(shopper)
                 yield shopper
-
-
-def _price_list(folder: Path) -> Path:
-    """Write the price list of the bench; return its file."""
-    products = [
-        {"sku": each["sku"], "name": each["sku"], "unit_price_cents": each["unit_price_cents"]} for each in (ITEM, LONG)
-    ]
-    file = folder / "price_list.json"
-    file.write_text(json.dumps({"version": "bench", "products": products}), encoding="utf-8")
-    return file
 
 
 async def _warm(shopper: Shopper) -> None:

@@ -1,4 +1,4 @@
-"""The measurement on one broker: both systems in turns, in one run, in several rounds."""
+"""The results of a measurement, and its elements: orders alone, and many orders held at once."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import os
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from bench.load import Call, Load, ask, closed_loop, open_loop, percentile
+from bench.bodies import LARGEST_KB
+from bench.load import Call, Load, ask, closed_loop, percentile
 from bench.shopper import Shopper
-from bench.systems import BASELINE, OURS, Contender, both
-from bench.usage import cpu_seconds, resident_mib, spent
+from bench.systems import BASELINE, COPY, OURS
+from bench.usage import cpu_seconds, spent
 
 LEVELS = (1, 8, 64, 512)
 HELD = 64  # the level that is compared between the systems
+BODIES_KB = (1, 10, LARGEST_KB)  # at HELD; the levels have the body of one item
 SHARES = (25, 50, 75)  # percent of saturation
 PAUSE_SECONDS = 0.03
 """The pause before each request that is sent alone, to both systems: after a pause a machine
@@ -37,6 +37,7 @@ class Plan:
     alone: int = 200
     seconds: float = 5.0
     levels: Sequence[int] = LEVELS
+    bodies_kb: Sequence[int] = BODIES_KB
     shares: Sequence[int] = SHARES
     floors: bool = True
 
@@ -49,6 +50,8 @@ class Level:
     completed_per_second: float
     cpu_ms: dict[str, float]
     """CPU time per completed order in milliseconds, by process."""
+    others_percent: float = 0.0
+    """CPU time of the other systems meanwhile, in percent of one core: they should be idle."""
 
     @property
     def shop_cpu_ms(self) -> float:
@@ -68,13 +71,16 @@ class Turn:
     """
     floor_held: Load = field(default_factory=Load)
     levels: dict[int, Level] = field(default_factory=dict)
+    bodies: dict[int, Level] = field(default_factory=dict)
+    """By thousand bytes of an order's body, with `HELD` orders held."""
     open: dict[int, tuple[float, Load]] = field(default_factory=dict)
     """By percent of saturation: the rate in orders a second, and the callers' load."""
 
     @property
     def statuses(self) -> Counter[int]:
         """The number of orders in closed loops by response status."""
-        return sum((level.held.statuses for level in self.levels.values()), self.alone.statuses)
+        levels = (*self.levels.values(), *self.bodies.values())
+        return sum((level.held.statuses for level in levels), self.alone.statuses)
 
 
 @dataclass(slots=True)
@@ -104,22 +110,29 @@ class Measured:
 
 @dataclass(slots=True)
 class Result:
-    """Both systems on one broker."""
+    """The systems on one broker."""
 
     broker: str
     plan: Plan
     systems: dict[str, Measured]
 
-    def ratio(self, value: Callable[[Turn], float]) -> float:
-        """Return our value as a multiple of the baseline's in the same round: the median over the
-        rounds.
-        """
-        return ratio(self.systems[OURS].turns, self.systems[BASELINE].turns, value)
+    def ratios(self, value: Callable[[Turn], float]) -> list[float]:
+        """Return our value as a multiple of the baseline's in the same round, for each round."""
+        return ratios(self.systems[OURS].turns, self.systems[BASELINE].turns, value)
+
+    def noise(self, value: Callable[[Turn], float]) -> list[float]:
+        """Return the value of our copy as a multiple of ours in the same round, for each round."""
+        return ratios(self.systems[COPY].turns, self.systems[OURS].turns, value)
+
+
+def ratios(turns: Sequence[Turn], others: Sequence[Turn], value: Callable[[Turn], float]) -> list[float]:
+    """Return the first as a multiple of the second, round by round."""
+    return [value(turn) / value(other) for turn, other in zip(turns, others, strict=True)]
 
 
 def ratio(turns: Sequence[Turn], others: Sequence[Turn], value: Callable[[Turn], float]) -> float:
     """Return the first as a multiple of the second, round by round: the median of the rounds."""
-    return statistics.median(value(turn) / value(other) for turn, other in zip(turns, others, strict=True))
+    return statistics.median(ratios(turns, others, value))
 
 
 def p(percent: float, pick: Callable[[Turn], Load]) -> Callable[[Turn], float]:
@@ -127,19 +140,34 @@ def p(percent: float, pick: Callable[[Turn], Load]) -> Callable[[Turn], float]:
     return lambda turn: percentile(pick(turn).milliseconds, percent)
 
 
-def held_at(level: int) -> Callable[[Turn], Load]:
-    """Return a function for the load with this many orders held."""
-    return lambda turn: turn.levels[level].held
+def at_level(held: int, value: Callable[[Level], float]) -> Callable[[Turn], float]:
+    """Return a function for a value of the load with this many orders held."""
+    return lambda turn: value(turn.levels[held])
 
 
-def held_per_second(level: int) -> Callable[[Turn], float]:
-    """Return a function for held orders a second."""
-    return lambda turn: turn.levels[level].held.per_second
+def with_body(kilobytes: int, value: Callable[[Level], float]) -> Callable[[Turn], float]:
+    """Return a function for a value of the load with bodies of this size."""
+    return lambda turn: value(turn.bodies[kilobytes])
 
 
-def completed_per_second(level: int) -> Callable[[Turn], float]:
-    """Return a function for completed orders a second."""
-    return lambda turn: turn.levels[level].completed_per_second
+def held_per_second(level: Level) -> float:
+    """Return the held orders a second."""
+    return level.held.per_second
+
+
+def completed_per_second(level: Level) -> float:
+    """Return the completed orders a second."""
+    return level.completed_per_second
+
+
+def shop_cpu_ms(level: Level) -> float:
+    """Return the CPU time of a completed order, without the load generator."""
+    return level.shop_cpu_ms
+
+
+def held_p(percent: float) -> Callable[[Level], float]:
+    """Return a function for this percentile of the held orders, in milliseconds."""
+    return lambda level: percentile(level.held.milliseconds, percent)
 
 
 def rate_at(share: int) -> Callable[[Turn], float]:
@@ -152,70 +180,8 @@ def open_at(share: int) -> Callable[[Turn], Load]:
     return lambda turn: turn.open[share][1]
 
 
-def measure(broker: str, folder: Path, plan: Plan, say: Callable[[str], None]) -> Result:
-    """Start both systems and measure them in turns."""
-    with both(broker, folder, say) as systems:
-        return asyncio.run(_rounds(broker, systems, plan, say))
-
-
-async def _rounds(broker: str, systems: Sequence[Contender], plan: Plan, say: Callable[[str], None]) -> Result:
-    async with AsyncExitStack() as stack:
-        shoppers = [await stack.enter_async_context(Shopper(each)) for each in systems]
-        result = Result(broker, plan, {each.name: Measured(seconds_to_ready=each.seconds_to_ready) for each in systems})
-        say(f"registering {plan.users} users at each, each with a deposit")
-        for shopper in shoppers:
-            await shopper.register(plan.users)
-            for call in (shopper.floor, shopper.order):
-                await closed_loop(call, HELD, WARM_SECONDS)
-            await shopper.settle()
-            shopper.statuses.clear()
-        rates: dict[str, float] = {}
-        for number in range(1, plan.rounds + 1):
-            turns = {each.system.name: Turn() for each in shoppers}
-            order = shoppers if number % 2 else shoppers[::-1]
-            await _round(order, turns, rates, plan)
-            for name, turn in turns.items():
-                result.systems[name].turns.append(turn)
-            say(f"round {number} of {plan.rounds}: " + "; ".join(_summary(name, turn) for name, turn in turns.items()))
-        for shopper in shoppers:
-            measured = result.systems[shopper.system.name]
-            measured.resident_mib = resident_mib(_processes(shopper))
-            measured.statuses = shopper.statuses
-    return result
-
-
-def _summary(name: str, turn: Turn) -> str:
-    level = turn.levels[HELD]
-    return (
-        f"{name} {percentile(turn.alone.milliseconds, 50):.1f} ms alone, "
-        f"{level.held.per_second:.0f} held and {level.completed_per_second:.0f} completed orders/s"
-    )
-
-
-async def _round(shoppers: Sequence[Shopper], turns: Mapping[str, Turn], rates: dict[str, float], plan: Plan) -> None:
-    for shopper in shoppers:
-        turn = turns[shopper.system.name]
-        if plan.floors:
-            turn.floor_alone = await _alone(shopper.floor, plan.alone // 2)
-            turn.floor_one = await closed_loop(shopper.floor, 1, plan.seconds)
-        await orders_alone(shopper, turn, plan.alone)
-    if plan.floors:
-        for shopper in shoppers:
-            turns[shopper.system.name].floor_held = await closed_loop(shopper.floor, HELD, plan.seconds)
-    for level in plan.levels:
-        for shopper in shoppers:
-            turns[shopper.system.name].levels[level] = await level_of(shopper, level, plan.seconds)
-    for shopper in shoppers:
-        name = shopper.system.name
-        saturation = rates.setdefault(name, turns[name].levels[HELD].completed_per_second)
-        for share in plan.shares:
-            rate = saturation * share / 100
-            load = await open_loop(shopper.order, rate, plan.seconds)
-            await shopper.settle()
-            turns[name].open[share] = rate, load
-
-
-async def _alone(call: Call, times: int) -> Load:
+async def calls_alone(call: Call, times: int) -> Load:
+    """Send each request after the response to the one before, and a pause."""
     load = Load()
     for _ in range(times):
         await asyncio.sleep(PAUSE_SECONDS)
@@ -239,12 +205,13 @@ async def level_of(shopper: Shopper, at_once: int, seconds: float) -> Level:
     """Hold this many orders at once for this many seconds; also measure the CPU time per completed
     order.
     """
-    before, first, started = cpu_seconds(_processes(shopper)), shopper.orders, time.perf_counter()
+    before, first, started = cpu_seconds(processes_of(shopper)), shopper.orders, time.perf_counter()
     held = await closed_loop(shopper.order, at_once, seconds)
     await shopper.settle()
     orders, took = shopper.orders - first, time.perf_counter() - started
-    return Level(held, orders / took, spent(before, cpu_seconds(_processes(shopper)), orders))
+    return Level(held, orders / took, spent(before, cpu_seconds(processes_of(shopper)), orders))
 
 
-def _processes(shopper: Shopper) -> dict[str, int]:
+def processes_of(shopper: Shopper) -> dict[str, int]:
+    """Return the pids of the shopper's system by name, and that of this process."""
     return {OWN: os.getpid(), **shopper.system.processes()}

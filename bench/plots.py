@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import matplotlib
 import matplotlib.pyplot as plt
 
-from bench.measure import Result, completed_per_second, held_per_second, open_at, p
+from bench.measure import Result, at_level, completed_per_second, held_per_second, open_at, p
 from bench.systems import BASELINE, OURS
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def _throughput(axes: matplotlib.axes.Axes, result: Result) -> None:
     levels = list(result.plan.levels)
     for name, color in COLORS.items():
         measured = result.systems[name]
-        held = [measured.median(held_per_second(level)) for level in levels]
-        done = [measured.median(completed_per_second(level)) for level in levels]
+        held = [measured.median(at_level(level, held_per_second)) for level in levels]
+        done = [measured.median(at_level(level, completed_per_second)) for level in levels]
         axes.plot(levels, held, "o-", color=color, label=f"{name}, held")
         axes.plot(levels, done, "s--", color=color, label=f"{name}, completed")
     axes.set(xscale="log", xlabel="orders held at once", ylabel="orders a second", ylim=(0, None))

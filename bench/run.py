@@ -5,14 +5,17 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-from bench import experiments, growth, latency_breakdown, monitored, plots, report
+from bench import experiments, growth, latency_breakdown, monitored, pages, plots, report
 from bench.concurrency import CONCURRENCY_LEVELS, ConcurrencyLevel, concurrency
+from bench.goals import BODY_KB, goals
 from bench.growth import grow
-from bench.measure import HELD, Plan, Result, measure
+from bench.measure import HELD, Plan, Result
+from bench.rounds import measure
 from bench.shopper import Shopper
 from bench.systems import ours
 from sidecart.cli.run import say
@@ -21,7 +24,7 @@ from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS
 
 REPORTS = root() / ".sidecart" / "bench"
-QUICK = Plan(rounds=2, alone=40, seconds=4.0, levels=(HELD,), shares=(), floors=False)
+QUICK = Plan(rounds=2, alone=40, seconds=4.0, levels=(HELD,), bodies_kb=(BODY_KB,), shares=(), floors=False)
 QUICK_CONCURRENCY = (10_000,)
 CONCURRENCY_USERS = 200
 NUMBERS = re.compile(r"\[[-+.,\deE\s]+\]")
@@ -36,6 +39,8 @@ class Found:
     ratios: str = ""
     fine: bool = True
     drawn: tuple[str, ...] = ()
+    tables: Mapping[str, str] = field(default_factory=dict)
+    """By their names on the part's page; without any, `table` is that of the part's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +54,13 @@ class Choice:
     rounds: int
     alone: int
     seconds: float
+    variant: str = ""
+    """Words in the names of the experiments to run."""
 
 
-def run(choice: Choice, only: Sequence[str], out: Path | None) -> int:
-    """Measure, print the tables as Markdown, write tables and plots; return 1 if an order was not
-    answered 201.
+def run(choice: Choice, only: Sequence[str], out: Path | None, *, docs: bool = False) -> int:
+    """Measure, print the tables as Markdown, write tables and plots, and with `docs` also the pages
+    of the appendix; return 1 if an order was not answered 201.
     """
     folder = out or REPORTS
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,10 +78,14 @@ def run(choice: Choice, only: Sequence[str], out: Path | None) -> int:
         say(f"\n{found.table}\n")
         ratios.append(found.ratios)
         written += [f"{name}.md", f"{name}.json", *found.drawn]
+        if docs and found.fine:
+            files = [folder / each for each in (f"{name}.json", *found.drawn)]
+            run_of = f"Measured on {date.today().isoformat()}: {report.machine()}."
+            pages.publish(name, {"run": run_of, **(found.tables or {name: found.table})}, files)
         fine = fine and found.fine
     say(f"written to {folder}: {', '.join(written)}\n")
     say(report.machine())
-    say("\n".join(filter(None, ratios)))
+    say("\n\n".join(filter(None, ratios)))
     return 0 if fine else 1
 
 
@@ -113,7 +124,8 @@ def _systems(choice: Choice, folder: Path) -> Iterator[Found]:
             results.append(measure(broker, Path(name), plan, say))
         drawn = tuple(plots.draw(folder, results))
         fine = all(set(each.answers) == {201} for result in results for each in result.systems.values())
-        yield Found(report.systems(results), results, report.ratios(results, []), fine, drawn)
+        tables = {"goals": goals(results), **{each.broker: report.system(each) for each in results}}
+        yield Found(report.systems(results), results, goals(results), fine, drawn, tables)
 
 
 def _concurrency(choice: Choice, folder: Path) -> Iterator[Found]:
@@ -126,7 +138,7 @@ def _concurrency(choice: Choice, folder: Path) -> Iterator[Found]:
     with tempfile.TemporaryDirectory(prefix="sidecart-bench-") as name:
         held = asyncio.run(measured(QUICK_CONCURRENCY if choice.quick else CONCURRENCY_LEVELS, Path(name)))
     fine = not any(level.errors for level in held)
-    yield Found(report.concurrency(held), held, report.ratios([], held), fine)
+    yield Found(report.concurrency(held), held, report.fresh(held), fine)
 
 
 def _growth(choice: Choice, folder: Path) -> Iterator[Found]:
@@ -147,11 +159,12 @@ def _latency_breakdown(choice: Choice, folder: Path) -> Iterator[Found]:
 
 
 def _experiments(choice: Choice, folder: Path) -> Iterator[Found]:
-    found = {}
+    found, variants = {}, experiments.named(choice.variant)
     for broker in _brokers(choice):
-        found[broker] = experiments.run_all(broker, say, rounds=1 if choice.quick else experiments.ROUNDS)
+        found[broker] = experiments.run_all(broker, say, variants, 1 if choice.quick else experiments.ROUNDS)
         fine = all(set(each.statuses) == {201} for some in found.values() for each in some)
-        yield Found("\n\n".join(experiments.table(name, some) for name, some in found.items()), found, fine=fine)
+        tables = {name: experiments.table(name, some) for name, some in found.items()}
+        yield Found("\n\n".join(tables.values()), found, fine=fine, tables=tables)
 
 
 def _monitor(choice: Choice, folder: Path) -> Iterator[Found]:
@@ -159,9 +172,9 @@ def _monitor(choice: Choice, folder: Path) -> Iterator[Found]:
     for broker in _brokers(choice):
         found[broker] = monitored.measure(broker, say, 1 if choice.quick else choice.rounds, choice.seconds)
         fine = all(set(each.statuses) == {201} for each in found.values())
-        text = "\n\n".join(monitored.table(name, each) for name, each in found.items())
+        tables = {name: monitored.table(name, each) for name, each in found.items()}
         ratios = "\n".join(monitored.verdict(name, each) for name, each in found.items())
-        yield Found(text, found, ratios, fine)
+        yield Found("\n\n".join(tables.values()), found, ratios, fine, tables=tables)
 
 
 PARTS: Mapping[str, Callable[[Choice, Path], Iterator[Found]]] = {

@@ -1,4 +1,4 @@
-"""The two systems under measurement, running side by side on their own servers."""
+"""The systems under measurement, running side by side on their own servers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.baseline.shop import BaselineShop
+from bench.bodies import price_list
 from bench.pair import Pair
 from bench.unpaced import UNPACED
 from sidecart.launcher.lifecycle.plan import MAIL_CATCHER
 from sidecart.launcher.lifecycle.system import Options, System
 
 OURS, BASELINE = "sidecart", "baseline"
+COPY = "copy"
+"""A second shop, equal to ours: the ratio of the two shows the noise of a ratio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +39,20 @@ class Contender:
 
 
 @contextmanager
-def both(broker: str, folder: Path, say: Callable[[str], None]) -> Iterator[list[Contender]]:
-    """Start both shops and both floors; stop them at the end of the block."""
+def side_by_side(broker: str, folder: Path, say: Callable[[str], None]) -> Iterator[list[Contender]]:
+    """Start our shop, the baseline and a copy of our shop, each with its floor; stop them at the
+    end of the block.
+    """
+    env = {**UNPACED, "PRICE_LIST": str(price_list(folder))}
     with ExitStack() as stack:
-        baseline = stack.enter_context(BaselineShop(broker, folder / BASELINE, say))
-        shop = stack.enter_context(System(Options(broker, folder=folder / OURS, env=UNPACED), say))
-        pair = stack.enter_context(Pair(shop))
-        yield [_ours(shop, pair.processes, pair.url), _baseline(baseline, baseline.start_floor())]
+
+        def started(name: str) -> Contender:
+            shop = stack.enter_context(System(Options(broker, folder=folder / name, env=env), say))
+            pair = stack.enter_context(Pair(shop))
+            return _ours(name, shop, pair.processes, pair.url)
+
+        baseline = stack.enter_context(BaselineShop(broker, folder / BASELINE, say, env))
+        yield [started(OURS), _baseline(baseline, baseline.start_floor()), started(COPY)]
 
 
 @contextmanager
@@ -54,12 +64,12 @@ def ours(broker: str, folder: Path, say: Callable[[str], None]) -> Iterator[Cont
 
 def of_shop(shop: System) -> Contender:
     """Return a running shop as a system without a floor."""
-    return _ours(shop, {}, shop.url)
+    return _ours(OURS, shop, {}, shop.url)
 
 
-def _ours(shop: System, floor: Mapping[str, int], floor_url: str) -> Contender:
+def _ours(name: str, shop: System, floor: Mapping[str, int], floor_url: str) -> Contender:
     def processes() -> Mapping[str, int]:
-        return {name: pid for name, pid in shop.processes.items() if name not in floor}
+        return {each: pid for each, pid in shop.processes.items() if each not in floor}
 
     def start(app_id: str) -> None:
         shop.start_app(app_id)
@@ -67,7 +77,7 @@ def _ours(shop: System, floor: Mapping[str, int], floor_url: str) -> Contender:
 
     log = shop.logs / f"{MAIL_CATCHER}.log"
     seconds, keys = shop.seconds_to_ready, shop.issuer_folder
-    return Contender(OURS, shop.url, floor_url, log, keys, seconds, processes, shop.stop_app, start)
+    return Contender(name, shop.url, floor_url, log, keys, seconds, processes, shop.stop_app, start)
 
 
 def _baseline(baseline: BaselineShop, floor_url: str) -> Contender:

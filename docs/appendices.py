@@ -7,11 +7,11 @@ A test compares the pages. A table stands between `<!-- table: NAME -->` and `<!
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 
 from bench import soak_report, soak_samples
+from bench.pages import PLACE
 from sidecart.launcher.project import root
 from sidecart.testkit.faults.report import Report, fault_table, table
 from tests.kubernetes import rollout, usage
@@ -26,7 +26,6 @@ CLUSTER = APPENDIX / "kubernetes"
 """The reports of `./sidecart test-kubernetes --reports`."""
 SOAKS = APPENDIX / "soak"
 """The samples of `./sidecart soak`."""
-PLACE = re.compile(r"(<!-- table: ([a-z ]+) -->\n\n).*?(\n<!-- end -->)", re.DOTALL)
 KILLS, ON_CLUSTER = "kills", "kubernetes"
 
 

@@ -1,7 +1,6 @@
 """One service of the baseline: load the record, decide, save it, publish.
 
-Run it with `python -m bench.baseline.service order`. There is no outbox: a record and its secondary
-records are written at once, and a repeated event is answered from them.
+Run it with `python -m bench.baseline.service order`.
 """
 
 from __future__ import annotations
@@ -13,74 +12,30 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
-import msgspec
 from aiohttp import ClientSession
 from fastapi import FastAPI, Response
 
 from bench.baseline.broker import Broker, connect
 from bench.baseline.direct import Direct
+from bench.baseline.handler import Handler
 from bench.baseline.settings import BaselineSettings, read
 from services.notification import app as notification
 from services.notification import settings as notification_settings
 from services.order import app as order
 from services.order import settings as order_settings
 from sidecart.chassis.dead_letters import DeadLetters
-from sidecart.chassis.errors import Conflict, PermanentError, TransientError
-from sidecart.chassis.events import decode, now, parse
-from sidecart.chassis.record import Record
+from sidecart.chassis.errors import PermanentError
+from sidecart.chassis.events import now
 from sidecart.chassis.server.serve import background, reader, run
-from sidecart.chassis.service import Service
 from sidecart.chassis.sidecar import Sidecar
-from sidecart.chassis.store import ATTEMPTS_MAX
 from sidecart.launcher.ports import is_listening
 from sidecart.testkit.programs import Program, read_program
 
 log = logging.getLogger(__name__)
 
 LISTENING_SECONDS = 0.01  # interval between two checks whether the server listens
-
-
-class Handler:
-    """Processes the events of one service."""
-
-    def __init__(self, service: Service[Any, Any], direct: Direct) -> None:
-        self._service = service
-        self._direct = direct
-
-    async def handle(self, topic: str, body: bytes) -> None:
-        """Process one event; raise PermanentError or TransientError."""
-        service = self._service
-        received = decode(parse(topic, body, service.publishers[topic]), service.inputs[topic], now())
-        key = service.key(received.event)
-        if key is None:
-            step = service.decide(None, None, received)
-            for name, secondary in step.secondaries.items():
-                await self._direct.insert(name, msgspec.json.encode(secondary))
-            return
-        secondary_key = service.secondary_key(received.event)
-        for _ in range(ATTEMPTS_MAX):
-            (value, etag), (known, _) = await self._direct.load_pair(key, secondary_key)
-            state = None if value is None else _state(value, service.state)
-            kind = None if known is None else service.secondary_type(str(secondary_key))
-            secondary = None if known is None else msgspec.json.decode(known, type=kind)
-            step = service.decide(state, secondary, received)
-            if step.state != state or step.secondaries:
-                secondaries = {name: msgspec.json.encode(each) for name, each in step.secondaries.items()}
-                saved = msgspec.json.encode(Record(msgspec.Raw(msgspec.json.encode(step.state))))
-                try:
-                    await self._direct.save_with(key, saved, etag, secondaries)
-                except Conflict:
-                    continue
-            events = service.outputs(step, received)
-            await asyncio.gather(*(self._direct.publish(each.type, msgspec.json.encode(each)) for each in events))
-            return
-        raise TransientError(f"{key}: lost {ATTEMPTS_MAX} races in a row")
-
-
-def _state(value: bytes, kind: type[Any]) -> Any:
-    return msgspec.json.decode(msgspec.json.decode(value, type=Record).state, type=kind | None)
 
 
 async def _process_or_drop(topic: str, process: Callable[[bytes], Awaitable[None]], body: bytes) -> None:

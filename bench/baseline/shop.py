@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -37,7 +37,9 @@ class BaselineShop:
     Use it in the main thread only.
     """
 
-    def __init__(self, broker: str, folder: Path, report: Callable[[str], None]) -> None:
+    def __init__(
+        self, broker: str, folder: Path, report: Callable[[str], None], settings: Mapping[str, str] = UNPACED
+    ) -> None:
         self.kind = broker
         self._folder = folder
         self._report = report
@@ -45,6 +47,7 @@ class BaselineShop:
         self.logs = folder / "logs"
         self._processes = Processes(self.logs)
         self._servers: list[Server] = []
+        self._settings = settings
         self._env: dict[str, str] = {}
         self.addresses: dict[str, str] = {}
         self.ports = {name: free_port() for name in (*app_ids(), "mail-smtp", "mail-http", ISSUER)}
@@ -108,7 +111,7 @@ class BaselineShop:
             "BROKER": self.kind,
             "BROKER_URL": self.broker_url,
             "REDIS_URL": self.redis_url,
-            **UNPACED,
+            **self._settings,
             "SMTP_URL": f"smtp://127.0.0.1:{self.ports['mail-smtp']}",
             **{f"{name.upper()}_URL": f"http://127.0.0.1:{self.ports[name]}" for name in app_ids() if name != GATEWAY},
         }

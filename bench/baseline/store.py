@@ -4,7 +4,7 @@ concurrency.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -15,16 +15,18 @@ from sidecart.chassis.errors import Conflict, SidecarUnavailable
 # redis-py rejects a call that needs one more; every held request may have a call in progress
 CONNECTIONS_MAX = 1_024
 
-# KEYS: the record, then its secondary records. ARGV: the version that was read ("" for a new
-# record), the data, seconds to live ("" for no expiry), then one value per secondary record. The
-# first writer of a secondary record wins; it is never overwritten.
+# KEYS: the record, a key that must not exist (the record itself: no such key), then its secondary
+# records. ARGV: the version that was read ("" for a new record), the data, seconds to live ("" for
+# no expiry), then one value per secondary record. The first writer of a secondary record wins; it
+# is never overwritten.
 SAVE = """
 local version = redis.call('HGET', KEYS[1], 'version') or ''
 if version ~= ARGV[1] then return 0 end
+if KEYS[2] ~= KEYS[1] and redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], 'data', ARGV[2], 'version', tostring((tonumber(version) or 0) + 1))
 if ARGV[3] ~= '' then redis.call('EXPIRE', KEYS[1], ARGV[3]) end
-for i = 2, #KEYS do
-  if redis.call('EXISTS', KEYS[i]) == 0 then redis.call('HSET', KEYS[i], 'data', ARGV[i + 2], 'version', '1') end
+for i = 3, #KEYS do
+  if redis.call('EXISTS', KEYS[i]) == 0 then redis.call('HSET', KEYS[i], 'data', ARGV[i + 1], 'version', '1') end
 end
 return 1
 """
@@ -44,18 +46,19 @@ class Store:
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
         """Return the value and its version, or (None, None)."""
-        return (await self.load_pair(key, None))[0]
+        return _record(await self._run(self._redis.hmget(self._prefix + key, "data", "version")))
 
     async def load_pair(
         self, key: str, secondary: str | None
     ) -> tuple[tuple[bytes | None, str | None], tuple[bytes | None, str | None]]:
         """Return a record and a secondary record, read in one round trip."""
+        if secondary is None:
+            return await self.load(key), (None, None)
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.hmget(self._prefix + key, "data", "version")
-        if secondary is not None:
-            pipeline.hmget(self._prefix + secondary, "data", "version")
-        answers = await self._run(pipeline)
-        return _record(answers[0]), _record(answers[1]) if secondary is not None else (None, None)
+        for each in (key, secondary):
+            pipeline.hmget(self._prefix + each, "data", "version")
+        first, second = await self._run(pipeline.execute())
+        return _record(first), _record(second)
 
     async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the values in the order of their keys."""
@@ -64,7 +67,7 @@ class Store:
         pipeline = self._redis.pipeline(transaction=False)
         for key in keys:
             pipeline.hget(self._prefix + key, "data")
-        return list(await self._run(pipeline))
+        return list(await self._run(pipeline.execute()))
 
     async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
         """Write if the version still matches, or with None if the key is free; raise Conflict
@@ -80,9 +83,13 @@ class Store:
         secondaries: Mapping[str, bytes],
         *,
         ttl_seconds: int | None = None,
+        absent: str | None = None,
     ) -> None:
-        """Write a record and its new secondary records at once; on Conflict write none."""
-        keys = [self._prefix + each for each in (key, *secondaries)]
+        """Write a record and its new secondary records at once; on Conflict write none.
+
+        It is also a Conflict if the record `absent` exists.
+        """
+        keys = [self._prefix + each for each in (key, absent or key, *secondaries)]
         arguments = [etag or "", value, "" if ttl_seconds is None else ttl_seconds, *secondaries.values()]
         try:
             saved = await self._save(keys=keys, args=arguments)
@@ -99,9 +106,9 @@ class Store:
             return False
         return True
 
-    async def _run(self, pipeline: Any) -> Any:
+    async def _run(self, call: Awaitable[Any]) -> Any:
         try:
-            return await pipeline.execute()
+            return await call
         except RedisError as error:
             raise SidecarUnavailable(f"redis: {error}") from error
 

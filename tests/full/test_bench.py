@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench.goals import GOALS, GOALS_OF_BODIES
 from sidecart.launcher.project import root
 
 HANG_SECONDS = 1_200  # ends a bench that hangs; on a busy machine one takes several minutes
@@ -39,8 +40,8 @@ def test_the_live_page_is_compared_with_a_shop_without_it(tmp_path: Path) -> Non
 
 
 def test_both_systems_and_the_latency_breakdown_is_measured(tmp_path: Path) -> None:
-    """The bench prints a `ratio` line per target on Redis, writes tables, results and plots; every
-    order gets 201.
+    """The bench prints a row per goal on Redis, writes tables, results and plots; every order gets
+    201.
     """
     only = ("--only", "systems", "--only", "latency-breakdown", "--out", str(tmp_path))
 
@@ -53,8 +54,11 @@ def test_both_systems_and_the_latency_breakdown_is_measured(tmp_path: Path) -> N
     )
 
     assert 0 == ran.returncode, ran.stdout[-3_000:] + ran.stderr[-3_000:]
-    ratios = re.findall(r"^ratio  (redis: [a-z0-9/ ,]+): (\d+\.\d\d) x ", ran.stdout, re.MULTILINE)
-    assert ["alone, p50", "at 64 held", "at 64 held"] == [what[-10:] for what, _ in ratios]
+    ratio = r"\d+\.\d\d x \(\d+\.\d\d - \d+\.\d\d\)"
+    rows = re.findall(
+        rf"^\| redis: (.+) \| {ratio} \| [<>]= .+ x \| [a-zA-Z]+ \| {ratio} \|$", ran.stdout, re.MULTILINE
+    )
+    assert [each.what for each in (*GOALS, *GOALS_OF_BODIES)] == rows
     written = {path.name for path in tmp_path.iterdir()}
     assert {
         "systems.md",
@@ -65,7 +69,8 @@ def test_both_systems_and_the_latency_breakdown_is_measured(tmp_path: Path) -> N
         "latency-breakdown.svg",
     } == written
     (redis,) = json.loads((tmp_path / "systems.json").read_text())["systems"]
-    assert {"sidecart", "baseline"} == set(redis["systems"])
+    assert {"sidecart", "baseline", "copy"} == set(redis["systems"])
+    assert {"1", "10", "30"} == set(redis["systems"]["baseline"]["turns"][0]["bodies"])
     segments = json.loads((tmp_path / "latency-breakdown.json").read_text())["latency-breakdown"]["redis"]
     assert min(segment["milliseconds"] for segment in segments) >= 0
     through = [segment for segment in segments if "publish, broker, deliver" in segment["name"]]

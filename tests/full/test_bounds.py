@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from bench.experiments import components
+from bench.components import copied
 from shop.acting import acting
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.testkit.contents import lengths
@@ -41,7 +41,7 @@ async def place(shop: System) -> Counter[int]:
 
 def test_a_stream_keeps_the_configured_number_of_events(tmp_path: Path) -> None:
     """Every order is answered, and every topic with more events than the maximum is trimmed."""
-    resources = components(tmp_path / "components", "redis", {"maxLenApprox": str(KEPT)})
+    resources = copied(tmp_path / "components", "redis", {"maxLenApprox": str(KEPT)})
     assert resources, "no component has the setting maxLenApprox"
     options = Options("redis", folder=tmp_path / "shop", resources=resources)
     with System(options, print) as shop:

@@ -51,6 +51,7 @@ LONG: Mapping[str, str] = {
     "make soak": " 0 min: ",
     "make bench QUICK=1": "ready in",
     'make bench BENCH="--only latency-breakdown --broker redis"': "ready in",
+    'make bench BENCH="--only experiments --variant gRPC --broker redis"': "ready in",
     "./sidecart memory": "ready in",
 }
 """Each command that takes many minutes, and the output after which the test stops it.

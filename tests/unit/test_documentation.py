@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+from bench.pages import PLACE
 from docs import appendices
 from docs.command import build
 from sidecart.cli.group import group
@@ -98,6 +99,6 @@ def test_the_tables_of_fault_runs_are_made_of_their_reports() -> None:
 
     for page in pages:
         assert page == appendices.filled(page), "run `.venv/bin/python -m docs.appendices`"
-    places = [name for page in pages for _, name, _ in appendices.PLACE.findall(page)]
+    places = [name for page in pages for _, name, _ in PLACE.findall(page)]
     assert appendices.tables().keys() == set(places)
     assert len(places) == sum(page.count("<!-- table: ") for page in pages)

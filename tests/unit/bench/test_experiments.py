@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.experiments import VARIANTS, Experiment, Variant, components, table
+from bench.components import copied
+from bench.experiments import VARIANTS, Experiment, Variant, named, table
 from bench.measure import Turn
 from bench.patched import PATCHES
+from sidecart.chassis.settings import SIDECAR_API
+from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import root
 from tests.unit.bench.test_report import turn
 
@@ -18,7 +21,7 @@ def test_a_variant_of_the_components_changes_each_of_its_values(variant: Variant
     events.
     """
     broker = "rabbitmq" if "prefetchCount" in variant.metadata else "redis"
-    assert components(tmp_path / "components", broker, variant.metadata)
+    assert copied(tmp_path / "components", broker, variant.metadata)
 
     changed = defaultdict(set)
     for name in ("inbox", "replies"):
@@ -29,9 +32,12 @@ def test_a_variant_of_the_components_changes_each_of_its_values(variant: Variant
     assert {f'value: "{value}"' for value in variant.metadata.values()} == changed["inbox"] == changed["replies"]
 
 
-def test_a_variant_without_a_matching_component_value_is_skipped(tmp_path: Path) -> None:
-    """components() returns () when the broker has no setting with that name."""
-    assert () == components(tmp_path / "components", "rabbitmq", {"queueDepth": "10", "concurrency": "8"})
+def test_variants_are_found_by_words_in_their_names() -> None:
+    """Without words all are found; words that no name has are an error that lists the names."""
+    assert [SIDECAR_API] == [name for each in named("grpc") for name in each.settings]
+    assert list(VARIANTS) == named("")
+    with pytest.raises(LaunchError, match="prefetchCount 128"):
+        named("no such words")
 
 
 def test_each_patch_has_a_variant() -> None:

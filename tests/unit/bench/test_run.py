@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import run
+from bench import pages, run
 from sidecart.cli.__main__ import main
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.servers import rabbitmq
@@ -67,3 +67,28 @@ def test_results_are_written_even_if_the_next_broker_fails(tmp_path: Path, monke
     assert 1 == main(["bench", "--only", "latency-breakdown", "--out", str(tmp_path)])
     assert "| redis |" in (tmp_path / "latency-breakdown.md").read_text()
     assert {"redis": [1.0]} == json.loads((tmp_path / "latency-breakdown.json").read_text())["latency-breakdown"]
+
+
+def test_the_pages_get_the_tables_of_full_runs_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run with a response that was not 201 changes no page, and a quick one is refused."""
+    published: list[tuple[str, dict[str, str]]] = []
+
+    def part(*_: object) -> Iterator[run.Found]:
+        yield run.Found("| one |", {}, fine=False)
+
+    def whole(*_: object) -> Iterator[run.Found]:
+        yield run.Found("| redis |", {}, tables={"redis": "| redis |"})
+
+    monkeypatch.setattr(run, "PARTS", {**run.PARTS, "growth": part, "experiments": whole})
+    monkeypatch.setattr(run, "require", lambda *_: None)
+    monkeypatch.setattr(pages, "publish", lambda name, tables, files: published.append((name, dict(tables))))
+
+    main(["bench", "--only", "growth", "--only", "experiments", "--docs", "--out", str(tmp_path)])
+
+    [(name, tables)] = published
+    assert ("experiments", {"run", "redis"}) == (name, set(tables))
+    assert "| redis |" == tables["redis"]
+    assert 0 != main(["bench", "--quick", "--docs", "--out", str(tmp_path)])
+    assert "--docs needs a full run" in capsys.readouterr().err
