@@ -27,6 +27,7 @@ from sidecart.chassis.http2.frames import (
 )
 from sidecart.chassis.http2.header_blocks import request_head
 from sidecart.chassis.http2.settings import PREFACE
+from sidecart.chassis.sidecar_api import PUBSUB
 from sidecart.testkit.faults.network import Network
 from sidecart.testkit.faults.swallow import Swallowed
 from sidecart.testkit.faults.swallow_grpc import GrpcSwallower
@@ -66,7 +67,7 @@ def test_a_swallowed_publish_is_answered_and_does_not_reach_the_sidecar(swallow_
     async def publish_and_save() -> list[str]:
         async with linked(swallow_all) as (api, fake):
             for event in (EVENT, LARGE, EVENT):
-                assert 204 == (await api.publish("OrderPaid", event, SECONDS, "")).status
+                assert 204 == (await api.publish(PUBSUB, "OrderPaid", event, SECONDS, "")).status
                 assert 204 == (await api.put(f"k-{len(fake.state)}", b"1", None, None)).status
             return [call.path for call in fake.calls]
 
@@ -82,7 +83,9 @@ def test_each_publish_is_either_swallowed_or_reaches_the_sidecar(tmp_path: Path)
 
     async def publish_many(half: Swallowed) -> tuple[set[int], set[str]]:
         async with linked(half) as (api, fake):
-            answers = await asyncio.gather(*(api.publish(f"T{each}", event, SECONDS, "") for each in range(200)))
+            answers = await asyncio.gather(
+                *(api.publish(PUBSUB, f"T{each}", event, SECONDS, "") for each in range(200))
+            )
             return {answer.status for answer in answers}, {call.path.rpartition("/")[2] for call in fake.calls}
 
     with closing(Swallowed(1, 0.5, tmp_path / "swallowed")) as half:
@@ -102,7 +105,7 @@ def call(stream_id: int, method: str, message: bytes) -> bytes:
 
 
 LOAD = call(1, "GetState", grpc_requests.get("key"))
-PUBLISH = call(3, "PublishEvent", grpc_requests.publish("UserCreated", EVENT))
+PUBLISH = call(3, "PublishEvent", grpc_requests.publish(PUBSUB, "UserCreated", EVENT))
 SAVE = call(5, "SaveState", grpc_requests.save("key", b"1", None, None))
 
 
