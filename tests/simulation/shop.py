@@ -27,7 +27,7 @@ APPS = {
     ),
     "notification": NOTIFICATION,
 }
-"""The services that need settings, smaller limits or a server outside; no other one needs a line."""
+"""The services with settings, smaller limits or a server outside; no other one needs a line."""
 
 SHOP = Project.read(APPS, "tests/simulation/shop.py: APPS")
 SIMULATION: Simulation[Scenario] = Simulation(SHOP, scenario, problems)
