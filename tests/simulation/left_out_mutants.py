@@ -31,7 +31,7 @@ def never_looks_for_a_payment(_account: Account | None, event: Any) -> bool:
 def ignores_what_was_dropped(account: Account | None, event: Any) -> bool:
     """Takes a payment that left the list for a new one."""
     has_list = account is not None and account.payments is not None and isinstance(event, OrderPaymentRequested)
-    return has_list and event.order_id not in account.payments.latest  # type: ignore[union-attr]
+    return has_list and event.order_id not in account.payments.latest  # type: ignore[union-attr]  # the condition before excludes None
 
 
 def ignores_the_list(account: Account | None, event: Any) -> bool:
@@ -63,13 +63,13 @@ def never_looks_for_a_notification(_mailbox: Mailbox | None, event: Any) -> bool
 def takes_a_full_list_for_complete(mailbox: Mailbox | None, event: Any) -> bool:
     """Takes an order that left the list for a new one."""
     is_outcome = mailbox is not None and not mailbox.erased and isinstance(event, OrderPaid | OrderNotPaid)
-    return is_outcome and event.order_id not in mailbox.recent  # type: ignore[union-attr]
+    return is_outcome and event.order_id not in mailbox.recent  # type: ignore[union-attr]  # the condition before excludes None
 
 
 def ignores_the_listed_orders(mailbox: Mailbox | None, event: Any) -> bool:
     """Takes a listed order for a new one while the list has room."""
     is_outcome = mailbox is not None and not mailbox.erased and isinstance(event, OrderPaid | OrderNotPaid)
-    return is_outcome and len(mailbox.recent) < RECENT_MAX  # type: ignore[union-attr]
+    return is_outcome and len(mailbox.recent) < RECENT_MAX  # type: ignore[union-attr]  # the condition before excludes None
 
 
 def _with(app: str, lacks: Lacks, make: MakeProcessor = SpeculativeProcessor) -> MakeProcessor:
