@@ -1,11 +1,10 @@
 """The account aggregate.
 
 Each deposit and each payment has its own id. The service decides it once and keeps the outcome
-forever. The account lists its latest payments, so that the outcome of a new one is not looked for.
+forever.
 """
 
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, assert_never
@@ -27,20 +26,6 @@ from sidecart.chassis.events import Received
 from sidecart.chassis.fields import NATURAL_MAX
 from sidecart.chassis.service import Step
 
-PAYMENTS_MAX = 8  # payments that an account lists; more concurrent ones of one account cost a load
-
-
-@dataclass(frozen=True, slots=True)
-class Payments:
-    """The decided payments of an account, also the refused ones, since the account was opened.
-
-    `latest` has the `pay_before` of those with the largest ones, by order. `dropped` is the largest
-    `pay_before` of all others, or empty without others.
-    """
-
-    latest: Mapping[str, str]
-    dropped: str
-
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -48,8 +33,7 @@ class Account:
 
     `announced` is True after UserCreated. A deposit can arrive earlier and open the account.
     `erased` is True after UserErased. The account stays: orders are paid from it, and its balance
-    is still owed. `payments` is None in an account that a version without this field has saved: its
-    earlier payments are unknown, and stay so.
+    is still owed.
     """
 
     user_id: str
@@ -57,7 +41,6 @@ class Account:
     balance_cents: int = 0
     announced: bool = False
     erased: bool = False
-    payments: Payments | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +94,6 @@ def secondary_key(event: Input) -> str | None:
             assert_never(event)
 
 
-def lacks_secondary(account: Account | None, event: Input) -> bool:
-    """Return whether the account proves that the payment of an order was never decided.
-
-    The Order Service requests the payment of an order with the same `pay_before` each time. So a
-    decided payment is listed, or has a `pay_before` of at most `dropped`.
-    """
-    if account is None or account.payments is None or not isinstance(event, OrderPaymentRequested):
-        return False
-    is_listed = event.order_id in account.payments.latest
-    return not is_listed and _sortable(event.pay_before) > _sortable(account.payments.dropped)
-
-
 def subject(output: Output) -> str:
     """Return the id of the user, deposit or order that the output describes."""
     match output:
@@ -136,18 +107,10 @@ def subject(output: Output) -> str:
             assert_never(output)
 
 
-def step(
-    state: Account | None,
-    secondary: Secondary | None,
-    received: Received[Input],
-    *,
-    payments_max: int = PAYMENTS_MAX,
-) -> Step[Account]:
+def step(state: Account | None, secondary: Secondary | None, received: Received[Input]) -> Step[Account]:
     """Open an account, mark it as erased, or take money in or out: once per deposit and order."""
     event = received.event
-    account = state or Account(
-        event.user_id, account_id=_derived_id(event.user_id, "account"), payments=Payments({}, "")
-    )
+    account = state or Account(event.user_id, account_id=_derived_id(event.user_id, "account"))
     match event:
         case UserCreated(user_id):
             opened = BillingAccountCreated(user_id, account.account_id)
@@ -159,7 +122,7 @@ def step(
             return _deposit(account, secondary, event, received.correlation_id)
         case OrderPaymentRequested():
             assert not isinstance(secondary, Deposit)
-            return _pay(account, secondary, event, received.at, payments_max)
+            return _pay(account, secondary, event, received.at)
         case _:
             assert_never(event)
 
@@ -180,9 +143,7 @@ def _deposit(
     return Step(moved, {f"deposit:{deposit.deposit_id}": deposit}, (_announce_deposit(deposit),))
 
 
-def _pay(
-    account: Account, known: Payment | None, request: OrderPaymentRequested, at: datetime, payments_max: int
-) -> Step[Account]:
+def _pay(account: Account, known: Payment | None, request: OrderPaymentRequested, at: datetime) -> Step[Account]:
     if known is not None:
         return Step(account, outputs=(_announce_payment(known),))
     payment = Payment(request.order_id, request.user_id, _derived_id(request.order_id, "payment"), request.amount_cents)
@@ -192,26 +153,7 @@ def _pay(
         payment = replace(payment, reason="insufficient_funds")
     else:
         account = replace(account, balance_cents=account.balance_cents - request.amount_cents)
-    if account.payments is not None:
-        account = replace(account, payments=_with(account.payments, request, payments_max))
     return Step(account, {f"payment:{payment.order_id}": payment}, (_announce_payment(payment),))
-
-
-def _with(payments: Payments, request: OrderPaymentRequested, payments_max: int) -> Payments:
-    """Return the list with one more payment; over its limit it drops those due first."""
-    listed = {**payments.latest, request.order_id: request.pay_before}
-    by_time = sorted(listed.items(), key=lambda each: _sortable(each[1]))
-    excess = max(0, len(by_time) - payments_max)
-    dropped = max((payments.dropped, *(pay_before for _, pay_before in by_time[:excess])), key=_sortable)
-    return Payments(dict(by_time[excess:]), dropped)
-
-
-def _sortable(time: str) -> str:
-    """Return a timestamp with six fractional digits, as text that sorts by time.
-
-    An empty one sorts before all others. An impossible date has a place in this order too.
-    """
-    return f"{time[:19]}.{time[20:-1]:0<6}"
 
 
 def _announce_deposit(deposit: Deposit) -> AccountDeposited | AccountDepositRejected:

@@ -25,9 +25,7 @@ from sidecart.chassis.currency import Currency
 from sidecart.chassis.events import Received, timestamp
 from sidecart.chassis.service import Step
 
-# Finished orders that a mailbox lists, newest first. A larger limit makes `lacks_secondary` wrong
-# for the mailboxes that have dropped orders under the smaller one.
-RECENT_MAX = 100
+RECENT_MAX = 100  # finished orders that a mailbox lists, newest first
 WAITING_MAX = 50  # finished orders without an address; a record with their mails stays below 1 MiB
 
 
@@ -95,17 +93,13 @@ class Welcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    """The time and the limits of a step.
-
-    A user gets `per_hour` mails in an hour (0: no limit), and a mailbox lists `recent_max` orders.
-    """
+class Pace:
+    """The time of a step, and the number of mails that a user gets in an hour (0: no limit)."""
 
     at: datetime
     per_hour: int
-    recent_max: int
 
-    def next_due(self, mailed: tuple[int, ...]) -> tuple[tuple[int, ...], str | None]:
+    def next(self, mailed: tuple[int, ...]) -> tuple[tuple[int, ...], str | None]:
         """Return the due times with that of one more mail, and its `not_before`."""
         kept, due = next_due(mailed, self.at, self.per_hour)
         return kept, None if due is None else timestamp(due)
@@ -144,17 +138,6 @@ def secondary_key(event: Input) -> str | None:
             assert_never(event)
 
 
-def lacks_secondary(mailbox: Mailbox | None, event: Input, recent_max: int = RECENT_MAX) -> bool:
-    """Return whether the mailbox proves that no mail about an order was decided.
-
-    Each decision lists its order, and a list below its limit has dropped none. An erased mailbox
-    does not list the orders that end after the erasure.
-    """
-    if mailbox is None or mailbox.erased or not isinstance(event, OrderPaid | OrderNotPaid):
-        return False
-    return len(mailbox.recent) < recent_max and event.order_id not in mailbox.recent
-
-
 def subject(output: EmailRequested) -> str:
     """Return the id of the order that the mail describes."""
     return output.order_id
@@ -167,12 +150,11 @@ def step(
     *,
     currency: Currency,
     mails_per_hour: int = PER_HOUR,
-    recent_max: int = RECENT_MAX,
 ) -> Step[Mailbox]:
     """Save or erase a contact, save an order's data, or request the mail about a finished order."""
     event = received.event
     mailbox = state or Mailbox(event.user_id)
-    bounds = Bounds(received.at, mails_per_hour, recent_max)
+    pace = Pace(received.at, mails_per_hour)
     match event:
         case UserErased() | UserCreated() if mailbox.erased:
             return Step(mailbox)
@@ -180,21 +162,21 @@ def step(
             return Step(replace(mailbox, contact=None, waiting=(), erased=True), erased={})
         case UserCreated(_, email, name):
             assert secondary is None or isinstance(secondary, Welcome)
-            return _register_contact(mailbox, secondary, Contact(email, name), bounds, currency)
+            return _register_contact(mailbox, secondary, Contact(email, name), pace, currency)
         case OrderCreated(order_id, user_id, items, amount_cents):
             note = OrderNote(order_id, user_id, items, amount_cents)
             return Step(state, {f"order:{order_id}": note})
         case OrderPaid(order_id, _, items, amount_cents):
-            return _request_mail(mailbox, secondary, order_outcome(order_id, items, amount_cents), bounds, currency)
+            return _request_mail(mailbox, secondary, order_outcome(order_id, items, amount_cents), pace, currency)
         case OrderNotPaid(order_id, _, items, amount_cents, reason):
             outcome = order_outcome(order_id, items, amount_cents, reason)
-            return _request_mail(mailbox, secondary, outcome, bounds, currency)
+            return _request_mail(mailbox, secondary, outcome, pace, currency)
         case _:
             assert_never(event)
 
 
 def _register_contact(
-    mailbox: Mailbox, welcome: Welcome | None, contact: Contact, bounds: Bounds, currency: Currency
+    mailbox: Mailbox, welcome: Welcome | None, contact: Contact, pace: Pace, currency: Currency
 ) -> Step[Mailbox]:
     """Save the contact and request the waiting mails; a repeated event requests them again."""
     if mailbox.contact is not None:
@@ -203,7 +185,7 @@ def _register_contact(
     outcome = mailbox.waiting
     mailed, secondaries = mailbox.mailed, dict[str, Secondary]()
     for each in outcome:
-        mailed, not_before = bounds.next_due(mailed)
+        mailed, not_before = pace.next(mailed)
         secondaries[f"notification:{each.order_id}"] = _notification(mailbox.user_id, each, not_before)
     if outcome:
         secondaries[f"welcome:{mailbox.user_id}"] = Welcome(outcome)
@@ -212,7 +194,7 @@ def _register_contact(
 
 
 def _request_mail(
-    mailbox: Mailbox, known: Secondary | None, outcome: OrderOutcome, bounds: Bounds, currency: Currency
+    mailbox: Mailbox, known: Secondary | None, outcome: OrderOutcome, pace: Pace, currency: Currency
 ) -> Step[Mailbox]:
     """Request the mail about a finished order, or keep the outcome until the address arrives.
 
@@ -226,18 +208,18 @@ def _request_mail(
             return Step(mailbox)
         assert len(mailbox.waiting) < WAITING_MAX, f"{WAITING_MAX} finished orders wait for their user's address"
         waiting = (*mailbox.waiting, outcome)
-        return Step(replace(mailbox, waiting=waiting, recent=_newest(mailbox.recent, outcome.order_id, bounds)))
+        return Step(replace(mailbox, waiting=waiting, recent=_newest(mailbox.recent, outcome.order_id)))
     mail = _mail(mailbox.user_id, mailbox.contact, outcome, currency)
     if known is not None:
         return Step(mailbox, outputs=(mail,))
-    mailed, not_before = bounds.next_due(mailbox.mailed)
+    mailed, not_before = pace.next(mailbox.mailed)
     notification = _notification(mailbox.user_id, outcome, not_before)
-    listed = replace(mailbox, recent=_newest(mailbox.recent, outcome.order_id, bounds), mailed=mailed)
+    listed = replace(mailbox, recent=_newest(mailbox.recent, outcome.order_id), mailed=mailed)
     return Step(listed, {f"notification:{outcome.order_id}": notification}, (mail,))
 
 
-def _newest(recent: tuple[str, ...], order_id: str, bounds: Bounds) -> tuple[str, ...]:
-    return (order_id, *(each for each in recent if each != order_id))[: bounds.recent_max]
+def _newest(recent: tuple[str, ...], order_id: str) -> tuple[str, ...]:
+    return (order_id, *(each for each in recent if each != order_id))[:RECENT_MAX]
 
 
 def _notification(user_id: str, outcome: OrderOutcome, not_before: str | None) -> Notification:

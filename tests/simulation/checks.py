@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import msgspec
-
 from services.notification.email_templates import email, order_outcome
 from sidecart.chassis.currency import Currency
 from sidecart.testkit.simulation.checks import events_of, secondary, state
@@ -25,7 +23,6 @@ def problems(world: World, scenario: Scenario) -> Iterator[str]:
     yield from _money(world, scenario)
     yield from _orders(world, scenario)
     yield from _mails(world, scenario)
-    yield from _decisions(world)
     yield from _erasures(world, scenario)
 
 
@@ -81,17 +78,6 @@ def _orders(world: World, scenario: Scenario) -> Iterator[str]:
             yield f"order {order_id} is {order.get('status')}, but {sorted(output)} and {sorted(ends)}"
         if payment.get("amount_cents") != order.get("amount_cents") or bool(payment.get("reason")) == is_paid:
             yield f"order {order_id}: {order} and {payment} do not agree"
-
-
-def _decisions(world: World) -> Iterator[str]:
-    """Each payment, deposit and mail is decided by one save: a repeated event finds the outcome."""
-    decided = set()
-    for app, _, value in world.writes:
-        for entry in (msgspec.json.decode(value).get("outbox") or {}).values():
-            for key in entry["secondaries"]:  # a later save keeps an entry without them
-                if (app, key) in decided:
-                    yield f"{app}: {key} was decided twice"
-                decided.add((app, key))
 
 
 def order_user(world: World, order_id: str) -> str:

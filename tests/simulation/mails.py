@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 import msgspec
 
-from services.notification import app, domain, events
+from services.notification import app
 from services.notification.events import EmailRequested
 from services.notification.mail.later import FIRST
 from services.notification.mail.mailer import Mailer
@@ -20,7 +19,6 @@ from services.notification.mail.session import Connections, Session
 from services.notification.settings import Settings
 from sidecart.chassis.currency import DEFAULT
 from sidecart.chassis.errors import SidecarUnavailable
-from sidecart.chassis.service import Service
 from sidecart.testkit.programs import Program
 from sidecart.testkit.simulation.project import Parts, SimulatedApp, Surroundings
 from sidecart.testkit.simulation.schedule import Schedule
@@ -28,7 +26,6 @@ from sidecart.testkit.simulation.stores import Records
 
 SERVER = MailServer("localhost", 25, tls=False, username=None, password=None)
 MAILS_PER_HOUR = 1  # so that most mails wait
-RECENT_MAX = 2  # so that some mailboxes drop orders from their list
 SENDER = "shop@localhost"
 SETTINGS = Settings(SERVER, SENDER, timedelta(minutes=1), timedelta(hours=1), DEFAULT, MAILS_PER_HOUR)
 
@@ -96,8 +93,6 @@ def _has_queued_mails(records: Records) -> bool:
     return any(entry is not None and not msgspec.json.decode(entry[0])["done"] for entry in entries)
 
 
-SERVICE = replace(
-    Service.of(domain, events, currency=DEFAULT, mails_per_hour=MAILS_PER_HOUR, recent_max=RECENT_MAX),
-    lacks_secondary=partial(domain.lacks_secondary, recent_max=RECENT_MAX),
+NOTIFICATION = SimulatedApp(
+    Program(app.service(DEFAULT, MAILS_PER_HOUR), partial(app.wire, SETTINGS)), _parts, _has_queued_mails
 )
-NOTIFICATION = SimulatedApp(Program(SERVICE, partial(app.wire, SETTINGS)), _parts, _has_queued_mails)

@@ -5,12 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import partial
 
-from services.billing import app as billing
-from services.billing import domain, events
 from services.order import app as order
 from services.order.price_list import PriceList
 from services.order.settings import Settings
-from sidecart.chassis.service import Service
 from sidecart.testkit.programs import Program
 from sidecart.testkit.simulation.project import Project, by_convention
 from sidecart.testkit.simulation.seeds import Simulation
@@ -19,15 +16,13 @@ from tests.simulation.mails import NOTIFICATION
 from tests.simulation.scenario import SKUS, Scenario, scenario
 
 SETTINGS = Settings(timedelta(minutes=15), PriceList({sku: cents for cents, sku in SKUS.items()}, b"{}"))
-PAYMENTS_MAX = 1  # so that most accounts drop payments from their list
 APPS = {
-    "billing": by_convention(Program(Service.of(domain, events, payments_max=PAYMENTS_MAX), billing.wire)),
     "order": by_convention(
         Program(order.service(SETTINGS.pay_within, SETTINGS.price_list.prices), partial(order.wire, SETTINGS))
     ),
     "notification": NOTIFICATION,
 }
-"""The services with settings, smaller limits or a server outside; no other one needs a line."""
+"""The services that need settings or a server outside; every other service needs no line here."""
 
 SHOP = Project.read(APPS, "tests/simulation/shop.py: APPS")
 SIMULATION: Simulation[Scenario] = Simulation(SHOP, scenario, problems)

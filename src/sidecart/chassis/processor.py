@@ -96,8 +96,8 @@ class EventProcessor(Generic[S, E]):
                 await self._outbox.publish(record.outbox[received.id])
             return
 
+        secondary = await self._load_secondary(received.event)  # after the record, never before it
         state = self._state(record)
-        secondary = await self._find_secondary(state, received.event)  # after the record, never before it
         step = self._decide(state, secondary, received)
         entry = self._outbox.entry(step, received)
         if not is_decision(step, state):
@@ -154,13 +154,6 @@ class EventProcessor(Generic[S, E]):
     async def _load(self, key: str) -> tuple[Record, str | None]:
         value, etag = await self._store.load(key)
         return (Record() if value is None else msgspec.json.decode(value, type=Record)), etag
-
-    async def _find_secondary(self, state: S | None, event: E) -> Any:
-        """Return the event's secondary record, without a load if the state proves there is none.
-
-        The save verifies the state, so the proof holds for what it decides.
-        """
-        return None if self._service.lacks_secondary(state, event) else await self._load_secondary(event)
 
     async def _load_secondary(self, event: E) -> Any:
         key = self._service.secondary_key(event)

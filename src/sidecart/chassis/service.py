@@ -43,10 +43,6 @@ class Step(Generic[S]):
     erased: Mapping[str, Any] | None = None
 
 
-def _cannot_tell(_state: Any, _event: Any) -> bool:
-    return False
-
-
 @dataclass(frozen=True, slots=True)
 class Service(Generic[S, E]):
     """The declaration of one service; `of` reads it from the service's modules.
@@ -56,11 +52,9 @@ class Service(Generic[S, E]):
     The part of a key before its colon selects the type of a secondary record. `key` returns None
     for an event without a record; the step of such an event only writes secondary records, and the
     first write wins. `is_creation` returns whether the event's record most likely does not exist
-    yet. `lacks_secondary` returns whether a state proves that the event's secondary record does not
-    exist, which saves its load: every step that writes one must leave a trace in the state, also a
-    step of an earlier version. It raises nothing. `erasures` maps each topic whose events erase
-    data to the field with the id of the person. `personal` maps each topic whose events hold such
-    data to that field, for the erasure of dead letters.
+    yet. `erasures` maps each topic whose events erase data to the field with the id of the person.
+    `personal` maps each topic whose events hold such data to that field, for the erasure of dead
+    letters.
     """
 
     name: str
@@ -76,7 +70,6 @@ class Service(Generic[S, E]):
     replies: frozenset[str] = frozenset()
     erasures: Mapping[str, str] = field(default_factory=dict)
     personal: Mapping[str, str] = field(default_factory=dict)
-    lacks_secondary: Callable[[S | None, E], bool] = _cannot_tell
 
     @classmethod
     def of(
@@ -91,11 +84,11 @@ class Service(Generic[S, E]):
 
         `events` defines `INPUTS`, the events by topic. `domain` defines `State`, `key`, `step` and
         `subject`. It may define `SECONDARIES` (record types by the prefix of their keys) together
-        with `secondary_key` and `lacks_secondary`, and `is_creation`. `events` may define
-        `ERASURES` and `PERSONAL`. `settings` are passed on to every call of `step`, and `key`
-        replaces that of `domain`, for a key that needs a setting. `publishers`, and with them the
-        replies, are by default those of the project's topic list. Raise TypeError for a module that
-        lacks a definition, LookupError for an input without a publisher.
+        with `secondary_key`, and `is_creation`. `events` may define `ERASURES` and `PERSONAL`.
+        `settings` are passed on to every call of `step`, and `key` replaces that of `domain`, for
+        a key that needs a setting. `publishers`, and with them the replies, are by default those of
+        the project's topic list. Raise TypeError for a module that lacks a definition, LookupError
+        for an input without a publisher.
         """
         _require_definitions(domain, events)
         name, replies = domain.__name__.split(".")[-2], frozenset[str]()
@@ -116,7 +109,6 @@ class Service(Generic[S, E]):
             replies=replies,
             erasures=getattr(events, "ERASURES", {}),
             personal=getattr(events, "PERSONAL", {}),
-            lacks_secondary=getattr(domain, "lacks_secondary", _cannot_tell),
         )
 
     def decide(self, state: S | None, secondary: Any, received: Received[E]) -> Step[S]:

@@ -70,8 +70,8 @@ class SpeculativeProcessor(EventProcessor[S, E]):
             return False
         # Without a record there is no secondary record either. The accepted save proves afterwards
         # that there was no record.
+        secondary = None if etag is None else await self._load_secondary(received.event)
         state = self._state(record)
-        secondary = None if etag is None else await self._find_secondary(state, received.event)
         try:
             step = self._decide(state, secondary, received)
         except PermanentError:

@@ -32,7 +32,6 @@ def test_the_name_is_that_of_the_package_and_what_is_optional_may_be_absent() ->
 
     assert ("shelf", {"BookPut": dict}, {}) == (service.name, service.inputs, service.secondaries)
     assert (False, None) == (service.is_creation({}), service.secondary_key({}))
-    assert not service.lacks_secondary(None, {})
     assert (1,) == service.step(None, None, None).outputs  # type: ignore[arg-type]  # this step reads no event
 
 
@@ -64,13 +63,6 @@ def test_the_replies_are_the_events_that_the_gateway_consumes(tmp_path: Path) ->
     (tmp_path / "contracts" / "topics.json").write_text(json.dumps(topics))
 
     assert {"BookKept"} == Service.of(domain, events).replies
-
-
-def test_the_domain_says_when_there_is_no_secondary_record() -> None:
-    """The state and the event decide it."""
-    service = Service.of(*modules(lacks_secondary=lambda state, event: state == event), PUBLISHERS)
-
-    assert [True, False] == [service.lacks_secondary({}, {}), service.lacks_secondary(None, {})]
 
 
 @pytest.mark.parametrize("name", ["State", "key", "step", "subject", "INPUTS"])

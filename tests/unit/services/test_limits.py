@@ -13,7 +13,6 @@ import msgspec
 import pytest
 
 from services.billing.app import SERVICE as BILLING
-from services.billing.domain import PAYMENTS_MAX
 from services.notification.app import SERVICE as NOTIFICATION
 from services.notification.domain import RECENT_MAX, WAITING_MAX
 from services.order.app import service
@@ -158,20 +157,6 @@ def test_an_account_does_not_grow_with_its_deposits() -> None:
     assert 200 * 10**6 == many.read(account)["state"]["balance_cents"]
     assert 20 > many.largest[account] - few.largest[account]
     assert 2_000 > many.largest[account]
-
-
-def test_an_account_lists_a_limited_number_of_payments() -> None:
-    """After 200 orders, the list takes less than 700 bytes."""
-    pay_before = "2026-01-02T03:04:05.000000Z"
-    order = {"user_id": USER_ID, "amount_cents": 0, "pay_before": pay_before}
-    payments = [("OrderPaymentRequested", {"order_id": uuid_of(f"o {number}"), **order}) for number in range(200)]
-
-    store = process(BILLING, payments)
-
-    listed = store.read(f"account:{USER_ID}")["state"]["payments"]
-    assert (PAYMENTS_MAX, pay_before) == (len(listed["latest"]), listed["dropped"])
-    assert 700 > len(msgspec.json.encode({"payments": listed}))
-    assert 2_000 > store.largest[f"account:{USER_ID}"]
 
 
 def test_a_registration_fits() -> None:

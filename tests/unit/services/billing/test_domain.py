@@ -1,16 +1,15 @@
 """The account decides each deposit and payment once, in any order and with any repetition."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.billing import domain
-from services.billing.domain import PAYMENTS_MAX, Account, Deposit, Payment, Payments
+from services.billing.domain import Account, Deposit, Payment
 from services.billing.events import (
     AccountDeposited,
     AccountDepositRejected,
@@ -30,13 +29,11 @@ from tests.unit.services.sample_events import ANOTHER, COMMAND, DEPOSIT, NOON, O
 OPENED = domain.step(None, None, received(UserCreated(USER)))
 ACCOUNT_ID = OPENED.state.account_id if OPENED.state else ""
 PAYMENT = OrderPaymentRequested(ORDER, USER, 300, timestamp(NOON))
-NONE_YET = Payments({}, "")
-ONE = Payments({ORDER: timestamp(NOON)}, "")
 
 
-def account(balance_cents: int = 0, announced: bool = True, payments: Payments | None = NONE_YET) -> Account:
+def account(balance_cents: int = 0, announced: bool = True) -> Account:
     """Return an account with this balance."""
-    return Account(USER, ACCOUNT_ID, balance_cents, announced, payments=payments)
+    return Account(USER, ACCOUNT_ID, balance_cents, announced)
 
 
 def test_a_user_gets_an_empty_account() -> None:
@@ -60,8 +57,8 @@ def test_an_erased_account_keeps_its_balance() -> None:
     deposited = domain.step(paid.state, None, received(AccountDepositRequested(DEPOSIT, USER, 500)))
 
     assert (replace(account(500), erased=True), (), {}) == (erased.state, erased.outputs, erased.erased)
-    assert replace(account(200, payments=ONE), erased=True) == paid.state
-    assert replace(account(700, payments=ONE), erased=True) == deposited.state
+    assert replace(account(200), erased=True) == paid.state
+    assert replace(account(700), erased=True) == deposited.state
 
 
 def test_an_erasure_before_its_user_opens_the_account() -> None:
@@ -119,7 +116,7 @@ def test_a_payment_takes_the_money_if_there_is_enough(balance_cents: int) -> Non
     step = domain.step(account(balance_cents), None, received(PAYMENT))
 
     payment = step.secondaries[f"payment:{ORDER}"]
-    assert account(balance_cents - 300, payments=ONE) == step.state
+    assert account(balance_cents - 300) == step.state
     assert (None, 300) == (payment.reason, payment.amount_cents)
     assert (OrderPaymentCreated(ORDER, USER, payment.payment_id),) == step.outputs
 
@@ -129,7 +126,7 @@ def test_a_payment_takes_nothing_if_there_is_too_little(balance_cents: int) -> N
     """The refusal leaves the balance unchanged and is saved as the outcome."""
     step = domain.step(account(balance_cents), None, received(PAYMENT))
 
-    assert (account(balance_cents, payments=ONE), (OrderPaymentFailed(ORDER, USER, "insufficient_funds"),)) == (
+    assert (account(balance_cents), (OrderPaymentFailed(ORDER, USER, "insufficient_funds"),)) == (
         step.state,
         step.outputs,
     )
@@ -141,7 +138,7 @@ def test_a_payment_requested_too_late_takes_no_money() -> None:
     late = NOON + timedelta(milliseconds=1)
     step = domain.step(account(500), None, received(PAYMENT, at=late))
 
-    assert account(500, payments=ONE) == step.state
+    assert account(500) == step.state
     assert (OrderPaymentFailed(ORDER, USER, "too_late"),) == step.outputs
 
 
@@ -160,157 +157,34 @@ def test_the_outcome_of_a_payment_is_final() -> None:
     ] == [step.outputs for step in again]
 
 
-PAY_BEFORE = (-60, 0, 0, 1, 2)
-"""Minutes after noon: one payment is too late, and two are due at the same time."""
-
-
-@dataclass(frozen=True, slots=True)
-class EarlierAccount:
-    """The state as the version before the list saves it."""
-
-    user_id: str
-    account_id: str
-    balance_cents: int = 0
-    announced: bool = False
-    erased: bool = False
-
-
 def uuid_of(number: int) -> str:
     """Return a UUID that ends in this number."""
     return f"00000000-0000-4000-8000-{number:012d}"
 
 
-def minute(number: float) -> str:
-    """Return the time this long after noon."""
-    return timestamp(NOON + timedelta(minutes=number))
-
-
-def paid(number: int, minutes: float, cents: int = 1) -> Received[Input]:
-    """Return the request for the payment of an order, due this long after noon."""
-    return received(OrderPaymentRequested(uuid_of(number), USER, cents, minute(minutes)))
-
-
-def after(*requests: Received[Input], payments_max: int = PAYMENTS_MAX) -> Account:
-    """Return the account after these payments, each decided without its secondary record."""
-    state: Account | None = account(1_000)
-    for request in requests:
-        state = domain.step(state, None, request, payments_max=payments_max).state
-    assert state is not None
-    return state
-
-
-def test_a_payment_that_the_account_does_not_list_was_never_decided() -> None:
-    """The first one of an account, and each later one that is due after those dropped."""
-    opened, full = after(), after(paid(1, 1), paid(2, 2), paid(3, 3), payments_max=2)
-
-    assert domain.lacks_secondary(opened, paid(1, -1).event)
-    assert domain.lacks_secondary(full, paid(4, 1.5).event)
-    assert Payments({uuid_of(2): minute(2), uuid_of(3): minute(3)}, minute(1)) == full.payments
-
-
-def test_a_listed_payment_is_looked_for() -> None:
-    """Also one that was refused."""
-    full = after(paid(1, 1), paid(2, 2, cents=5_000), payments_max=2)
-
-    assert not domain.lacks_secondary(full, paid(1, 1).event)
-    assert not domain.lacks_secondary(full, paid(2, 2).event)
-
-
-def test_a_payment_that_left_the_list_is_looked_for() -> None:
-    """Its `pay_before` is at most the largest one that was dropped, however late it comes again."""
-    full = after(*(paid(number, number) for number in range(1, 6)), payments_max=2)
-
-    assert not any(domain.lacks_secondary(full, paid(number, number).event) for number in range(1, 6))
-
-
-def test_the_largest_time_that_was_dropped_counts() -> None:
-    """A late event with a small `pay_before` is dropped at once, and lowers nothing."""
-    full = after(paid(1, 8), paid(2, 9), paid(3, 7), paid(4, 2), payments_max=2)
-
-    assert full.payments is not None
-    assert minute(7) == full.payments.dropped
-    assert not domain.lacks_secondary(full, paid(3, 7).event)
-
-
-def test_times_are_compared_as_times() -> None:
-    """A publisher may write zero to six fractional digits, and another number of them again."""
-    first = OrderPaymentRequested(uuid_of(1), USER, 1, "2026-01-01T12:00:00.000Z")
-    full = after(received(first), paid(2, 1), payments_max=1)
-
-    assert not domain.lacks_secondary(full, replace(first, pay_before="2026-01-01T12:00:00Z"))
-    assert not domain.lacks_secondary(full, replace(first, pay_before="2026-01-01T12:00:00.000000Z"))
-    assert domain.lacks_secondary(full, replace(first, pay_before="2026-01-01T12:00:00.000001Z"))
-
-
-def test_an_impossible_time_has_a_place_in_the_order() -> None:
-    """The step rejects it, as before; the look at the list must not fail."""
-    impossible = OrderPaymentRequested(uuid_of(1), USER, 1, "2026-99-99T99:99:99Z")
-
-    assert domain.lacks_secondary(account(), impossible)
-    with pytest.raises(ValueError, match="month"):
-        domain.step(account(), None, received(impossible))
-
-
-def test_an_account_of_an_earlier_version_stays_without_a_list() -> None:
-    """Its payments are unknown, so each one is looked for: after a payment and a deposit, too."""
-    old = account(500, payments=None)
-    paid_once = domain.step(old, None, received(PAYMENT)).state
-    deposited = domain.step(paid_once, None, received(AccountDepositRequested(DEPOSIT, USER, 500))).state
-
-    assert account(700, payments=None) == deposited
-    assert not any(domain.lacks_secondary(each, paid(2, 9).event) for each in (None, old, paid_once, deposited))
-
-
-def test_a_version_without_the_list_removes_it() -> None:
-    """A replica of that version decides payments that no list has, so no list may stay."""
-    saved = msgspec.json.encode(after(paid(1, 1)))
-    earlier = msgspec.json.encode(msgspec.json.decode(saved, type=EarlierAccount))
-
-    assert b"payments" in saved
-    assert msgspec.json.decode(earlier, type=Account).payments is None
-
-
-def test_the_list_shrinks_to_a_smaller_limit() -> None:
-    """A version with a smaller limit drops more than one."""
-    wide = after(*(paid(number, number) for number in range(1, 9)))
-    narrow = domain.step(wide, None, paid(9, 9), payments_max=2).state
-
-    assert narrow is not None
-    assert narrow.payments is not None
-    assert [uuid_of(8), uuid_of(9)] == list(narrow.payments.latest)
-    assert minute(7) == narrow.payments.dropped
-
-
-def test_only_payments_are_left_out() -> None:
-    """No list shows which deposits an account has."""
-    assert not domain.lacks_secondary(account(), AccountDepositRequested(DEPOSIT, USER, 1))
-    assert not domain.lacks_secondary(account(), UserCreated(USER))
-
-
 MOVES: st.SearchStrategy[Input] = st.one_of(
     st.just(UserCreated(USER)),
     st.builds(AccountDepositRequested, st.integers(1, 5).map(uuid_of), st.just(USER), st.just(100)),
-    st.integers(11, 18).map(
-        lambda number: OrderPaymentRequested(uuid_of(number), USER, 70, minute(PAY_BEFORE[number % 5]))
+    st.builds(
+        OrderPaymentRequested,
+        st.integers(11, 18).map(uuid_of),
+        st.just(USER),
+        st.just(70),
+        st.sampled_from([timestamp(NOON), timestamp(NOON - timedelta(hours=1))]),
     ),
 )
 
 
-@given(st.lists(MOVES, max_size=40), st.integers(1, 3))
-def test_any_order_and_any_repetition_keeps_every_cent(moves: list[Input], payments_max: int) -> None:
-    """The balance is deposits minus payments and never negative; each id has one answer.
-
-    The secondary record is read only if the account does not prove that there is none.
-    """
+@given(st.lists(MOVES, max_size=40))
+def test_any_order_and_any_repetition_keeps_every_cent(moves: list[Input]) -> None:
+    """The balance is deposits minus payments and never negative; each id has one answer."""
     state: Account | None = None
     secondaries: dict[str, Any] = {}
     answers: dict[str, Any] = {}
     for move in moves:
         key = domain.secondary_key(move)
-        known = None if domain.lacks_secondary(state, move) else secondaries.get(key or "")
-        step = domain.step(state, known, received(move), payments_max=payments_max)
+        step = domain.step(state, secondaries.get(key or ""), received(move))
         state = step.state
-        assert not step.secondaries.keys() & secondaries.keys()
         secondaries |= step.secondaries
         for output in step.outputs:
             assert answers.setdefault(key or "user", output) == output

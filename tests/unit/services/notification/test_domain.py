@@ -137,50 +137,6 @@ def test_the_list_of_orders_is_bounded_newest_first() -> None:
     assert (ORDER, *recent[:-1]) == step.state.recent
 
 
-def test_an_order_that_the_mailbox_does_not_list_has_no_notification() -> None:
-    """The list is below its limit, so it has dropped none."""
-    mailbox = Mailbox(USER, ANN, recent=tuple(order_id(number) for number in range(RECENT_MAX - 1)))
-
-    assert domain.lacks_secondary(Mailbox(USER), PAID)
-    assert domain.lacks_secondary(mailbox, PAID)
-    assert domain.lacks_secondary(mailbox, OrderNotPaid(ORDER, USER, ITEMS, 900, "too_late"))
-
-
-@pytest.mark.parametrize(
-    "mailbox",
-    [
-        None,
-        Mailbox(USER, ANN, recent=(ORDER,)),
-        Mailbox(USER, recent=(ORDER,)),
-        Mailbox(USER, erased=True),
-        Mailbox(USER, ANN, recent=tuple(str(number) for number in range(RECENT_MAX))),
-    ],
-    ids=["no state", "listed", "waits for the address", "erased", "a full list"],
-)
-def test_any_other_notification_is_looked_for(mailbox: Mailbox | None) -> None:
-    """An erased mailbox lists no further orders, and a full list may have dropped this one."""
-    assert not domain.lacks_secondary(mailbox, PAID)
-
-
-def test_the_notification_of_an_outcome_that_waited_is_looked_for() -> None:
-    """The mailbox listed the order when its outcome arrived, before there was a notification."""
-    waiting = taken(None, None, received(PAID)).state
-    registered = taken(waiting, None, received(USER_CREATED)).state
-
-    assert not domain.lacks_secondary(registered, PAID)
-
-
-def test_only_the_notifications_of_orders_are_left_out() -> None:
-    """UserCreated looks for the outcomes that waited."""
-    assert not domain.lacks_secondary(Mailbox(USER), USER_CREATED)
-    assert not domain.lacks_secondary(Mailbox(USER), OrderCreated(ORDER, USER, ITEMS, 900))
-
-
-def test_the_limit_of_the_list_is_that_of_every_version() -> None:
-    """With a larger limit, a list that is full today would count as one that has dropped none."""
-    assert 100 == RECENT_MAX
-
-
 def order_id(number: int) -> str:
     """Return the id of order 1, 2, ..."""
     return f"00000000-0000-4000-8000-{number:012d}"
@@ -194,25 +150,16 @@ EVENTS: st.SearchStrategy[Input] = st.one_of(
 )
 
 
-@given(st.lists(EVENTS, max_size=30), st.sampled_from([1, 2, RECENT_MAX]))
-def test_any_order_and_any_repetition_requests_a_mail_for_each_finished_order(
-    events: list[Input], recent_max: int
-) -> None:
-    """With a known address each order has one notification, one Message-ID and one list entry.
-
-    The notification is read only if the mailbox does not prove that there is none.
-    """
+@given(st.lists(EVENTS, max_size=30))
+def test_any_order_and_any_repetition_requests_a_mail_for_each_finished_order(events: list[Input]) -> None:
+    """With a known address each order has one notification, one Message-ID and one list entry."""
     state: Mailbox | None = None
     secondaries: dict[str, domain.Secondary] = {}
     message_ids: dict[str, set[str]] = {}
     for event in [*events, USER_CREATED]:
         key = domain.secondary_key(event)
-        is_read = key is not None and not domain.lacks_secondary(state, event, recent_max)
-        known = secondaries.get(key) if is_read and key is not None else None
-        step = domain.step(state, known, received(event), currency=Currency(), mails_per_hour=0, recent_max=recent_max)
+        step = taken(state, None if key is None else secondaries.get(key), received(event))
         state = step.state
-        again = step.secondaries.keys() & secondaries.keys()
-        assert not any(name.startswith("notification:") for name in again)
         assert all(secondaries.setdefault(name, secondary) == secondary for name, secondary in step.secondaries.items())
         for mail in step.outputs:
             message_ids.setdefault(mail.order_id, set()).add(mail.message_id)
@@ -222,8 +169,7 @@ def test_any_order_and_any_repetition_requests_a_mail_for_each_finished_order(
     assert finished == {key.partition(":")[2] for key in secondaries if key.startswith("notification:")}
     assert all(len(messages) == 1 for messages in message_ids.values())
     assert state is not None
-    assert finished >= set(state.recent)
-    assert min(len(finished), recent_max) == len(state.recent)
+    assert finished == set(state.recent)
 
 
 def test_an_excess_mail_waits_for_its_hour() -> None:
