@@ -34,12 +34,10 @@ from sidecart.chassis.telemetry import tracing
 
 TOPIC = "EmailRequested"
 PUBLISHER = "notification"  # the service requests its mails from itself
-# An event waits this long for its mail. Together with the events before it, it stays below the
-# 20 s after which the broker delivers it again.
+# An event waits this long for its mail: with the events before it, less than until a redelivery.
 WINDOW_SECONDS = 2.0
 SESSIONS_MAX = 50  # active sessions, including those in the background; each has a connection
-# Accepted mails whose `sent_at` is not saved yet. A mail beyond this limit is sent once more.
-UNRECORDED_MAX = 10_000
+UNRECORDED_MAX = 10_000  # accepted mails whose `sent_at` is not saved; one more is sent again
 
 _MAILS = Counter("sidecart_mails", "Attempts to send a mail, by outcome.", ("outcome",))
 MAILS = {outcome: _MAILS.labels(outcome) for outcome in ("sent", "deferred", "refused", "unreachable", "unknown")}
@@ -84,7 +82,10 @@ class Fallback(Protocol):
     """The treatment of a mail that the first attempt does not send."""
 
     async def drops(self, received: Received[EmailRequested]) -> bool:
-        """Return whether the mail must not be sent, because its user is erased."""
+        """Return whether the mail must not be sent, because its user is erased; then end it."""
+
+    async def end(self, received: Received[EmailRequested]) -> None:
+        """End the retry queue's entry of a sent mail, which may be in no index."""
 
     async def takes(self, received: Received[EmailRequested], body: bytes, notification: Notification) -> bool:
         """Take a mail before its session begins; return False if this event must send it."""
@@ -119,16 +120,15 @@ class MailDelivery:
         """By notification key: when the server accepted a mail whose `sent_at` is not saved yet."""
 
     async def handle(self, body: bytes) -> None:
-        """Send the mail of one EmailRequested, or leave it to the fallback.
-
-        Raise PermanentError for a dead letter and TransientError for a redelivery.
-        """
+        """Send an event's mail or leave it to the fallback; raise PermanentError, TransientError."""
         received = self.decode(body)
         key = notification_key(received.event.order_id)
         # Load after locking: another replica may send the mail while this one waits for the lock.
         async with self.locks.hold(key), self.session_limit:
             notification, loaded = await self.load(key)
             if await self.is_sent(key, notification, loaded):
+                if notification.queued_until is not None:
+                    await self._fallback.end(received)
                 return
             attempt = self.attempts.get(key)
             if attempt is None and not is_fresh(body, self._now()) and await self._fallback.drops(received):

@@ -35,10 +35,15 @@ class ErasedUsers:
         mailbox = await self._mailbox(user_id)
         return mailbox is not None and mailbox.erased
 
-    async def end_queued(self, order_id: str, user_id: str) -> None:
-        """End a mail that was just put into the retry queue if its user is erased."""
-        if await self.has(user_id):
-            await self._retry_queue.drop(order_id)
+    async def end_queued(self, order_id: str, user_id: str) -> bool:
+        """End a mail in the retry queue if its user is erased; return whether that is so.
+
+        Its entry may be in no index: its process may have died before it added the entry there.
+        """
+        if not await self.has(user_id):
+            return False
+        await self._retry_queue.drop(order_id)
+        return True
 
     async def erase(self, user_id: str) -> None:
         """End all mails of an erased user in the retry queue; raise TransientError."""

@@ -47,6 +47,7 @@ class Mailer:
         self.background = BackgroundSessions(self.delivery, self.unsent, retry_queue, now)
         self.retries = MailRetries(self.delivery, self.unsent, self.background, retry_queue)
         self.handle = self.delivery.handle
+        self._retry_queue = retry_queue
 
     async def settle_replay(self, body: bytes) -> None:
         """Close the dead letter of a replayed mail if the mail is sent, and not if it is queued."""
@@ -56,8 +57,12 @@ class Mailer:
             await self.unsent.dead_letters.settle(TOPIC, body)
 
     async def drops(self, received: Received[EmailRequested]) -> bool:
-        """Return whether the mail must not be sent, because its user is erased."""
-        return await self.erased_users.has(received.event.user_id)
+        """Return whether the mail must not be sent, because its user is erased; then end it."""
+        return await self.erased_users.end_queued(received.event.order_id, received.event.user_id)
+
+    async def end(self, received: Received[EmailRequested]) -> None:
+        """End the retry queue's entry of a sent mail, which may be in no index."""
+        await self._retry_queue.drop(received.event.order_id)
 
     async def takes(self, received: Received[EmailRequested], body: bytes, notification: Notification) -> bool:
         """Take a mail before its session begins; return False if this event must send it."""

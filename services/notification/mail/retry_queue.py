@@ -111,14 +111,14 @@ class MailRetryQueue:
     async def drop(self, order_id: str) -> None:
         """Finish a mail that must not be sent anymore, also one that a process has claimed."""
 
-        def finish(value: bytes | None) -> tuple[bytes | None, None]:
+        def finish(value: bytes | None) -> tuple[bytes | None, bool]:
             mail = None if value is None else msgspec.json.decode(value, type=Mail)
             if mail is None or mail.done:
-                return None, None
-            return mail.changed(done=True, event="", holder="").encoded(), None
+                return None, False
+            return mail.changed(done=True, event="", holder="").encoded(), True
 
-        await update(self._store, _key(order_id), finish)
-        await self._unlist(order_id)
+        if await update(self._store, _key(order_id), finish):
+            await self._unlist(order_id)
 
     # --- Due mails
 

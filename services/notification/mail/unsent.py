@@ -52,7 +52,7 @@ class UnsentMails:
 
         A mail of an erased user is taken and never sent.
         """
-        if await self.erased_users.has(received.event.user_id):
+        if await self.erased_users.end_queued(received.event.order_id, received.event.user_id):
             return True
         if await self._is_settled(received, body, notification):
             return True

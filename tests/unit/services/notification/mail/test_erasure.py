@@ -138,6 +138,45 @@ def test_an_event_of_a_queued_mail_that_comes_again_sends_nothing() -> None:
     play(scenario)
 
 
+@pytest.mark.parametrize("age", [timedelta(seconds=1), FRESH], ids=["fresh", "old"])
+def test_an_entry_that_no_index_lists_is_ended_by_its_event(age: timedelta) -> None:
+    """Its process died before it listed the entry, so the erasure did not find it."""
+
+    async def scenario(harness: MailHarness) -> None:
+        async with serving(LATER) as server:
+            process = harness.process(server.port)
+            await process.handle(requested())
+            del harness.store.records["mail-retry-index:0"]
+            erase(harness)
+            await process.erased_users.erase(USER)
+            assert b"ann@example.com" in values(harness)
+
+            await process.handle(made_at(requested(), age))
+
+            assert (True, "") == (harness.entry()["done"], harness.entry()["event"])
+            assert b"ann@example.com" not in values(harness)
+
+    play(scenario)
+
+
+def test_the_entry_of_a_sent_mail_that_no_index_lists_is_ended_by_its_event() -> None:
+    """Another process sent the mail meanwhile; no erasure would find the entry later."""
+
+    async def scenario(harness: MailHarness) -> None:
+        async with serving(LATER) as server:
+            process = harness.process(server.port)
+            await process.handle(requested())
+            del harness.store.records["mail-retry-index:0"]
+            sent = {**harness.notification(), "sent_at": timestamp(BEGIN)}
+            harness.store.put(f"notification:{ORDER}", msgspec.json.encode(sent))
+
+            await process.handle(requested())
+
+            assert (True, "") == (harness.entry()["done"], harness.entry()["event"])
+
+    play(scenario)
+
+
 def test_a_refused_mail_of_an_erased_user_leaves_no_text() -> None:
     """Its dead letter is written after the erasure has searched them."""
 
