@@ -84,8 +84,8 @@ class Fallback(Protocol):
     async def drops(self, received: Received[EmailRequested]) -> bool:
         """Return whether the mail must not be sent, because its user is erased; then end it."""
 
-    async def end(self, received: Received[EmailRequested]) -> None:
-        """End the retry queue's entry of a sent mail, which may be in no index."""
+    async def end(self, received: Received[EmailRequested], body: bytes) -> None:
+        """End the retry queue's entry of a sent mail, which may be in no index, and its replay."""
 
     async def takes(self, received: Received[EmailRequested], body: bytes, notification: Notification) -> bool:
         """Take a mail before its session begins; return False if this event must send it."""
@@ -128,7 +128,7 @@ class MailDelivery:
             notification, loaded = await self.load(key)
             if await self.is_sent(key, notification, loaded):
                 if notification.queued_until is not None:
-                    await self._fallback.end(received)
+                    await self._fallback.end(received, body)
                 return
             attempt = self.attempts.get(key)
             if attempt is None and not is_fresh(body, self._now()) and await self._fallback.drops(received):

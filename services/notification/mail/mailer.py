@@ -60,9 +60,13 @@ class Mailer:
         """Return whether the mail must not be sent, because its user is erased; then end it."""
         return await self.erased_users.end_queued(received.event.order_id, received.event.user_id)
 
-    async def end(self, received: Received[EmailRequested]) -> None:
-        """End the retry queue's entry of a sent mail, which may be in no index."""
+    async def end(self, received: Received[EmailRequested], body: bytes) -> None:
+        """End the retry queue's entry of a sent mail, which may be in no index, and its replay.
+
+        A process may have died after it recorded the mail as sent, before it closed the dead letter.
+        """
         await self._retry_queue.drop(received.event.order_id)
+        await self.unsent.dead_letters.settle(TOPIC, body)
 
     async def takes(self, received: Received[EmailRequested], body: bytes, notification: Notification) -> bool:
         """Take a mail before its session begins; return False if this event must send it."""

@@ -79,6 +79,7 @@ class UnsentMails:
             await self._retry_queue.enlist(order_id, queued.due)
             if await self.is_replayed(received.id):
                 await self._retry_queue.touch(order_id)
+            await self.erased_users.end_queued(order_id, received.event.user_id)
             return True
         if notification.failed_at is not None:
             return not await self.is_replayed(received.id)
@@ -86,6 +87,7 @@ class UnsentMails:
             # A process died between its writes of `queued_until` and of the entry.
             due = datetime.fromisoformat(notification.queued_until)
             await self._retry_queue.put(order_id, self._retry_queue.schedule.paced(body, due))
+            await self.erased_users.end_queued(order_id, received.event.user_id)
             return True
         return False
 

@@ -20,7 +20,7 @@ from tests.unit.services.notification.mail.harness import (
     serving,
     until,
 )
-from tests.unit.services.sample_events import ORDER, USER
+from tests.unit.services.sample_events import EVENT, ORDER, USER
 
 LATER = Script(answers={b"RCPT": b"451 later"})
 
@@ -159,6 +159,34 @@ def test_an_entry_that_no_index_lists_is_ended_by_its_event(age: timedelta) -> N
     play(scenario)
 
 
+@pytest.mark.parametrize("step", ["put", "enlist"])
+def test_an_entry_that_its_event_completes_during_the_erasure_is_ended(step: str) -> None:
+    """The erasure searches the queue before the write of an event that comes again."""
+
+    async def scenario(harness: MailHarness) -> None:
+        async with serving(LATER) as server:
+            process = harness.process(server.port)
+            await process.handle(requested())
+            del harness.store.records["mail-retry-index:0"]
+            if step == "put":  # its process died before it wrote the entry
+                del harness.store.records[f"mail-retry:{ORDER}"]
+            queue = process.unsent._retry_queue
+            write = getattr(queue, step)
+
+            async def erase_and_write(*arguments: Any) -> Any:
+                erase(harness)
+                await process.erased_users.erase(USER)
+                return await write(*arguments)
+
+            setattr(queue, step, erase_and_write)
+            await process.handle(made_at(requested(), timedelta(seconds=1)))
+
+            assert (True, "") == (harness.entry()["done"], harness.entry()["event"])
+            assert b"ann@example.com" not in values(harness)
+
+    play(scenario)
+
+
 def test_the_entry_of_a_sent_mail_that_no_index_lists_is_ended_by_its_event() -> None:
     """Another process sent the mail meanwhile; no erasure would find the entry later."""
 
@@ -169,10 +197,12 @@ def test_the_entry_of_a_sent_mail_that_no_index_lists_is_ended_by_its_event() ->
             del harness.store.records["mail-retry-index:0"]
             sent = {**harness.notification(), "sent_at": timestamp(BEGIN)}
             harness.store.put(f"notification:{ORDER}", msgspec.json.encode(sent))
+            harness.store.put(f"dead:{EVENT}", msgspec.json.encode({"status": "replaying"}))
 
             await process.handle(requested())
 
             assert (True, "") == (harness.entry()["done"], harness.entry()["event"])
+            assert "replayed" == harness.store.read(f"dead:{EVENT}")["status"]
 
     play(scenario)
 
