@@ -38,7 +38,9 @@ def events_of(world: World, topic: str, subject: str) -> list[dict[str, Any]]:
 
 def _replies(world: World) -> Iterator[str]:
     for command in world.commands:
-        if len(command.replies) != 1 and not (command.may_change and command.replies):
+        # An erasure also ends a command that is still pending: it then gets no reply.
+        may_differ = command.may_change and (command.replies or command.is_accepted)
+        if len(command.replies) != 1 and not may_differ:
             yield f"{command.topic} {command.id} was answered {sorted(command.replies)}"
 
 

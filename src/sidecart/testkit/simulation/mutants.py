@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from sidecart.chassis.events import Received
-from sidecart.chassis.processor import EventProcessor
+from sidecart.chassis.processor import EventProcessor, is_decision
 from sidecart.chassis.record import OutboxEntry, Record
 from sidecart.chassis.service import Step
 from sidecart.chassis.speculation import SpeculativeProcessor
@@ -86,6 +86,7 @@ class SecondaryReadFirst(EventProcessor[Any, Any]):
     async def _attempt(self, key: str, received: Received[Any]) -> None:
         early = await self._load_secondary(received.event)
         record, etag = await self._load(key)
+        self._address(record, received)
         deferred = self._deferred(key, record, received)
         just_done = await self._finish_outbox(key, record, deferred)
         if received.id in record.outbox:
@@ -95,10 +96,11 @@ class SecondaryReadFirst(EventProcessor[Any, Any]):
         state = self._state(record)
         step = self._decide(state, early, received)
         entry = self._outbox.entry(step, received)
-        if step.state == state and not step.secondaries:
-            await self._outbox.publish(entry)
+        if not is_decision(step, state):
+            await self._outbox.perform(entry)
             return
-        await self._commit(key, received, step, {**deferred, received.id: entry}, etag)
+        kept = await self._kept(key, deferred, step)
+        await self._commit(key, received, step, {**kept, received.id: entry}, etag)
 
 
 class FoundInOutboxPublishesNothing(EventProcessor[Any, Any]):

@@ -32,6 +32,17 @@ def test_a_command_without_a_reply_is_found(world: World) -> None:
     assert f"CoinPut {world.commands[0].id} was answered []" == found
 
 
+def test_a_pending_command_that_an_erasure_ends_needs_no_reply(world: World) -> None:
+    """The gateway has accepted it, and removes its pending record with the user's data."""
+    command = world.commands[0]
+    command.replies.clear()
+    command.may_change = True
+
+    assert [f"CoinPut {command.id} was answered []"] == list(problems(world))
+    command.is_accepted = True
+    assert [] == list(problems(world))
+
+
 def test_two_replies_to_one_command_are_found(world: World) -> None:
     """A command is either carried out or rejected."""
     world.commands[0].replies.add("CoinRefused")
