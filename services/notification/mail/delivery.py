@@ -120,7 +120,7 @@ class MailDelivery:
         """By notification key: when the server accepted a mail whose `sent_at` is not saved yet."""
 
     async def handle(self, body: bytes) -> None:
-        """Send an event's mail or leave it to the fallback; raise PermanentError, TransientError."""
+        """Send an event's mail or leave it to others; raise PermanentError, TransientError."""
         received = self.decode(body)
         key = notification_key(received.event.order_id)
         # Load after locking: another replica may send the mail while this one waits for the lock.

@@ -63,7 +63,7 @@ class Mailer:
     async def end(self, received: Received[EmailRequested], body: bytes) -> None:
         """End the retry queue's entry of a sent mail, which may be in no index, and its replay.
 
-        A process may have died after it recorded the mail as sent, before it closed the dead letter.
+        A process may have died after it recorded the mail as sent, and left the dead letter open.
         """
         await self._retry_queue.drop(received.event.order_id)
         await self.unsent.dead_letters.settle(TOPIC, body)
