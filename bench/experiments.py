@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.components import copied
 from bench.load import closed_loop, percentile
 from bench.measure import HELD, WARM_SECONDS, Turn, level_of, orders_alone, ratio
-from bench.patched import SOCKETS, program
+from bench.patched import HTTP_ONLY, SOCKETS, program
 from bench.shopper import Shopper
 from bench.systems import of_shop
 from bench.unpaced import UNPACED
@@ -32,7 +32,6 @@ ALONE = 30
 SECONDS = 3.0
 USERS = 200
 OVER_HTTP = {SIDECAR_API: HTTP}
-"""For a patch of the HTTP client: both shops use it, whatever the default is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +68,7 @@ VARIANTS = (
     Variant("four components publish instead of one (pubsub-2 to pubsub-4)", publishers=4),
     Variant("every record is loaded (without ADR 24)", "every-record-is-loaded"),
     Variant("no entry is deferred, two Order Services (without ADR 27)", "nothing-is-deferred", replicas={"order": 2}),
-    Variant(
-        "the sidecar is called by aiohttp (without ADR 23)",
-        "called-by-aiohttp",
-        settings=OVER_HTTP,
-        unchanged_settings=OVER_HTTP,
-    ),
+    Variant("the sidecar is called by aiohttp (without ADR 23)", "called-by-aiohttp"),
     Variant("accepted requests are not journaled and checked (without ADR 32)", "nothing-is-healed"),
     Variant("the events of a step are published one by one", "published-one-by-one"),
     Variant("queued events are published in bulk", "published-in-bulk"),
@@ -87,8 +81,6 @@ VARIANTS = (
         "the sidecar is called over a Unix socket",
         "called-over-a-unix-socket",
         sidecar_flags=("--unix-domain-socket", "{folder}"),
-        settings=OVER_HTTP,
-        unchanged_settings=OVER_HTTP,
     ),
     Variant("prefetchCount 8", metadata={"prefetchCount": "8"}),
     Variant("prefetchCount 128", metadata={"prefetchCount": "128"}),
@@ -161,7 +153,7 @@ def _unchanged(variant: Variant, broker: str, folder: Path) -> Options:
         broker,
         folder=folder / "plain",
         resources=copied(folder / "plain-components", broker, {}, publishers=1) if variant.publishers else None,
-        env={**UNPACED, **variant.unchanged_settings},
+        env={**UNPACED, **_needed(variant), **variant.unchanged_settings},
         replicas=dict(variant.replicas),
     )
 
@@ -181,9 +173,14 @@ def _changed(variant: Variant, broker: str, folder: Path) -> Options | None:
         folder=folder / "changed",
         replaced=replaced,
         resources=resources,
-        env={SOCKETS: str(sockets), **UNPACED, **variant.settings},
+        env={SOCKETS: str(sockets), **UNPACED, **_needed(variant), **variant.settings},
         replicas=dict(variant.replicas),
     )
+
+
+def _needed(variant: Variant) -> Mapping[str, str]:
+    """Return the settings that both shops need for the variant's patch, whatever the default is."""
+    return OVER_HTTP if variant.patch in HTTP_ONLY else {}
 
 
 async def by_turns(name: str, plain: System, other: System, rounds: int) -> Experiment:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from bench.components import copied
-from bench.experiments import VARIANTS, Experiment, Variant, named, table
+from bench.experiments import VARIANTS, Experiment, Variant, _changed, _unchanged, named, table
 from bench.measure import Turn
-from bench.patched import PATCHES
-from sidecart.chassis.settings import SIDECAR_API
+from bench.patched import HTTP_ONLY, PATCHES
+from sidecart.chassis.settings import HTTP, SIDECAR_API
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import root
 from tests.unit.bench.test_report import turn
@@ -43,6 +43,16 @@ def test_variants_are_found_by_words_in_their_names() -> None:
 def test_each_patch_has_a_variant() -> None:
     """Every patch belongs to a variant, and every variant's patch exists."""
     assert set(PATCHES) == {each.patch for each in VARIANTS if each.patch is not None}
+
+
+@pytest.mark.parametrize("patch", sorted(HTTP_ONLY))
+def test_both_shops_of_a_patch_of_the_http_client_use_http(patch: str, tmp_path: Path) -> None:
+    """The patch refuses another API, and the comparison would then be one of the two APIs."""
+    [variant] = [each for each in VARIANTS if each.patch == patch]
+    changed = _changed(variant, "redis", tmp_path)
+
+    assert changed is not None
+    assert HTTP == changed.env[SIDECAR_API] == _unchanged(variant, "redis", tmp_path).env[SIDECAR_API]
 
 
 def test_a_row_has_both_values_and_the_median_ratio_of_the_rounds() -> None:

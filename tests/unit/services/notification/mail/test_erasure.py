@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from services.notification.age import FRESH
+from services.notification.mail.mailer import Mailer
 from sidecart.chassis.errors import PermanentError
 from sidecart.chassis.events import timestamp
 from tests.unit.services.notification.mail.harness import (
@@ -34,6 +35,14 @@ def erase(harness: MailHarness, **state: Any) -> None:
 def made_at(body: bytes, age: timedelta) -> bytes:
     """Return an event of this age at the beginning."""
     return msgspec.json.encode({**msgspec.json.decode(body), "time": timestamp(BEGIN - age)})
+
+
+async def queued_but_not_listed(harness: MailHarness, port: int) -> Mailer:
+    """Return a Mailer whose mail is in the retry queue, without its entry in the index."""
+    process = harness.process(port)
+    await process.handle(requested())
+    del harness.store.records["mail-retry-index:0"]
+    return process
 
 
 def values(harness: MailHarness) -> bytes:
@@ -144,9 +153,7 @@ def test_an_entry_that_no_index_lists_is_ended_by_its_event(age: timedelta) -> N
 
     async def scenario(harness: MailHarness) -> None:
         async with serving(LATER) as server:
-            process = harness.process(server.port)
-            await process.handle(requested())
-            del harness.store.records["mail-retry-index:0"]
+            process = await queued_but_not_listed(harness, server.port)
             erase(harness)
             await process.erased_users.erase(USER)
             assert b"ann@example.com" in values(harness)
@@ -165,9 +172,7 @@ def test_an_entry_that_its_event_completes_during_the_erasure_is_ended(step: str
 
     async def scenario(harness: MailHarness) -> None:
         async with serving(LATER) as server:
-            process = harness.process(server.port)
-            await process.handle(requested())
-            del harness.store.records["mail-retry-index:0"]
+            process = await queued_but_not_listed(harness, server.port)
             if step == "put":  # its process died before it wrote the entry
                 del harness.store.records[f"mail-retry:{ORDER}"]
             queue = process.unsent._retry_queue
@@ -192,9 +197,7 @@ def test_the_entry_of_a_sent_mail_that_no_index_lists_is_ended_by_its_event() ->
 
     async def scenario(harness: MailHarness) -> None:
         async with serving(LATER) as server:
-            process = harness.process(server.port)
-            await process.handle(requested())
-            del harness.store.records["mail-retry-index:0"]
+            process = await queued_but_not_listed(harness, server.port)
             sent = {**harness.notification(), "sent_at": timestamp(BEGIN)}
             harness.store.put(f"notification:{ORDER}", msgspec.json.encode(sent))
             harness.store.put(f"dead:{EVENT}", msgspec.json.encode({"status": "replaying"}))
