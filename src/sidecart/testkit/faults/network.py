@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sidecart.testkit.faults.link import LOOPBACK, Link, Pipe, reset_all
+from sidecart.testkit.faults.link import Link
 
 CALL_SECONDS_MAX = 10.0
 
@@ -34,17 +34,10 @@ class Network:
         if name not in self.links:
             made = Link(self.call, name, target, self._seed)
             self.links[name] = made
-            self._listen(made)
+            asyncio.run_coroutine_threadsafe(made.open(), self._loop).result(CALL_SECONDS_MAX)
         found = self.links[name]
         assert found.target == target, f"{name} moved from {found.target} to {target}"
         return found
-
-    def _listen(self, link: Link) -> None:
-        async def listen() -> None:
-            link.server = await self._loop.create_server(lambda: Pipe(link).client, LOOPBACK, 0)
-            link.port = link.server.sockets[0].getsockname()[1]
-
-        asyncio.run_coroutine_threadsafe(listen(), self._loop).result(CALL_SECONDS_MAX)
 
     def call(self, what: Callable[..., T], *arguments: Any) -> T:
         """Run a function on the loop and return its result."""
@@ -59,9 +52,7 @@ class Network:
 
         async def end() -> None:
             for link in self.links.values():
-                if link.server is not None:
-                    link.server.close()
-                reset_all(list(link.pipes))
+                await link.close()
             await asyncio.sleep(0)
 
         asyncio.run_coroutine_threadsafe(end(), self._loop).result(CALL_SECONDS_MAX)

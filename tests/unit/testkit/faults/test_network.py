@@ -7,7 +7,7 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import pytest
 
@@ -28,14 +28,20 @@ class Echo(socketserver.BaseRequestHandler):
             self.request.sendall(data)
 
 
+@contextmanager
+def serving(server: socketserver.ThreadingTCPServer) -> Iterator[None]:
+    """Serve in threads."""
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield
+    server.shutdown()
+
+
 @pytest.fixture
 def echo() -> Iterator[int]:
     """Return the port of an echo server."""
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server, serving(server):
         yield server.server_address[1]
-        server.shutdown()
 
 
 @pytest.fixture
@@ -167,6 +173,30 @@ def test_an_unreachable_server_is_unreachable_through_the_link(link: Link) -> No
     address = ("127.0.0.1", link.port)
     with pytest.raises(ConnectionResetError), socket.create_connection(address, SECONDS_MAX) as connection:
         connection.recv(1)  # unless the reset arrived while the connection was made
+
+
+def test_a_link_to_a_process_that_does_not_listen_yet_refuses() -> None:
+    """A sidecar that reaches the link before its app listens asks no more for the subscriptions."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo, bind_and_activate=False) as server:
+        server.server_bind()
+        with closing(Network(1)) as network:
+            link = network.link("late", server.server_address[1])
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", link.port), SECONDS_MAX)
+
+            server.server_activate()
+            with serving(server):
+                wait_until(lambda: link.server is not None)
+                connected(link).close()
+
+
+def test_a_network_ends_whose_target_never_listened() -> None:
+    """The port of the link is free again."""
+    with closing(Network(1)) as network:
+        port = network.link("never", free_port()).port
+
+    with socket.socket() as again:
+        again.bind(("127.0.0.1", port))
 
 
 def wait_until(done: Callable[[], bool]) -> None:
