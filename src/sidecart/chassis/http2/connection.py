@@ -35,6 +35,11 @@ from sidecart.chassis.http2.streams import Streams
 
 PING_SECONDS = 10.0  # between two PINGs of ours; daprd ends a connection with more than one in 8 s
 PING_SECONDS_MAX = 2.0  # for the answer to a PING
+ESTIMATE = bytes((2, 4, 16, 16, 9, 14, 7, 7))
+"""The payload of grpc-go's PING that estimates the bandwidth. The server sends one beside the first
+DATA after the answer to the last one, so an answer at once costs a PING for almost each call.
+"""
+ESTIMATE_SECONDS = 0.5  # until the answer to such a PING
 
 
 class Owner(Protocol):
@@ -64,6 +69,7 @@ class Connection(asyncio.Protocol):
         self._blocks = BlockReader()
         self._pinged_at = float("-inf")
         self._ping: asyncio.TimerHandle | None = None
+        self._estimate: asyncio.TimerHandle | None = None
 
     @property
     def has_room(self) -> bool:
@@ -162,9 +168,20 @@ class Connection(asyncio.Protocol):
         elif len(payload) != 8:
             raise ProtocolError(FRAME_SIZE_ERROR, "a malformed PING")
         elif not flags & ACK:
-            self._output.answer(encoded(PING, ACK, 0, payload))
+            self._on_ping(payload)
         elif self._ping is not None:
             self._ping.cancel()
+
+    def _on_ping(self, payload: bytes) -> None:
+        answer = encoded(PING, ACK, 0, payload)
+        if payload == ESTIMATE and self._estimate is None:
+            self._estimate = self._loop.call_later(ESTIMATE_SECONDS, self._answer_estimate, answer)
+        else:
+            self._output.answer(answer)
+
+    def _answer_estimate(self, answer: bytes) -> None:
+        self._estimate = None
+        self._output.write(answer)
 
     def _on_settings(self, flags: int, payload: bytes) -> None:
         if flags & ACK:
@@ -197,8 +214,9 @@ class Connection(asyncio.Protocol):
         if self.is_closed:
             return
         self.is_closed = self.is_draining = True
-        if self._ping is not None:
-            self._ping.cancel()
+        for timer in (self._ping, self._estimate):
+            if timer is not None:
+                timer.cancel()
         self._output.close(code)
         if not self.ready.done():
             self.ready.set_exception(error)

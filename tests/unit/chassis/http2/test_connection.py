@@ -21,7 +21,9 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
+from sidecart.chassis.http2 import connection as connection_module
 from sidecart.chassis.http2.call import Call, Reply
+from sidecart.chassis.http2.connection import ESTIMATE
 from sidecart.chassis.http2.errors import BrokenOff, NotProcessed
 from sidecart.chassis.http2.output import ANSWERS_MAX
 from sidecart.chassis.http2.settings import CONNECTION_WINDOW, MESSAGE_BYTES_MAX
@@ -237,6 +239,28 @@ def test_ping_and_settings_are_answered() -> None:
         await asyncio.sleep(0)
         expected = encoded(PingFrame(0, b"12345678", flags=["ACK"]), SettingsFrame(0, flags=["ACK"]))
         assert client.wire.sent.endswith(expected)
+        await client.end()
+
+    asyncio.run(run())
+
+
+def test_the_ping_of_an_estimate_is_answered_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer at once would bring the next one with the next call; a second one does not wait."""
+    monkeypatch.setattr(connection_module, "ESTIMATE_SECONDS", 0.05)
+    answer = encoded(PingFrame(0, ESTIMATE, flags=["ACK"]))
+
+    async def run() -> None:
+        client = Client(calls=0)
+        client.connection.data_received(encoded(PingFrame(0, ESTIMATE)))
+        await asyncio.sleep(0)
+        assert answer not in client.wire.sent
+        client.connection.data_received(encoded(PingFrame(0, ESTIMATE)))
+        await asyncio.sleep(0)
+        assert 1 == client.wire.sent.count(answer)
+        async with asyncio.timeout(10):
+            while client.wire.sent.count(answer) < 2:  # noqa: ASYNC110 - the wire has no event to await
+                await asyncio.sleep(0.005)
+        client.connection.data_received(encoded(PingFrame(0, ESTIMATE)))
         await client.end()
 
     asyncio.run(run())
