@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from services.notification.mail.session import DOT_SECONDS_MAX
 from sidecart.launcher.topics import GATEWAY, service_ids
 from sidecart.testkit.faults.report import table
 from sidecart.testkit.faults.run import run_trial
@@ -52,6 +53,13 @@ def test_lost_and_swallowed_events_are_healed(tmp_path: Path, capsys: pytest.Cap
     assert report.audit.accepted == report.audit.valid > 50
     assert report.faults >= 5
     assert sum(report.swallowed.values()) >= 5
+
+
+def test_the_audit_outlasts_a_mail_on_a_half_open_connection() -> None:
+    """Until its time limit, the mail is not lost."""
+    trial = trial_of("rabbitmq", "redis", SEED, short=True, kind="network")
+
+    assert DOT_SECONDS_MAX < trial.open_quiet_seconds
 
 
 def rounds(name: str, seed: int) -> tuple[list[Fault], list[Fault]]:

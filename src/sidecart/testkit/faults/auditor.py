@@ -28,7 +28,7 @@ from sidecart.testkit.faults.ledger import Intent, Ledger
 from sidecart.testkit.faults.reader import Answer, Poll, Reader
 from sidecart.testkit.faults.recorder import Recorder
 from sidecart.testkit.faults.repeats import Repeats
-from sidecart.testkit.faults.rest import Rest
+from sidecart.testkit.faults.rest import OPEN_QUIET_SECONDS, Rest
 from sidecart.testkit.faults.unparseable import Planted
 
 ACCEPTED_SHARE_MIN = 0.98
@@ -56,10 +56,10 @@ class Auditor:
         self._reader = Reader(system.url, poll, Acting(system.issuer_folder, ()))
         self._rest = Rest(system, ledger, bookkeeping, self._reader, poll, waiting)
 
-    def audit(self, planted: Sequence[Planted] = ()) -> Audit:
+    def audit(self, planted: Sequence[Planted] = (), open_quiet_seconds: float = OPEN_QUIET_SECONDS) -> Audit:
         """Wait until the system is at rest, then count; only planted messages have dead letters."""
         audit = Audit()
-        audit.rest_seconds = self._rest.wait()
+        audit.rest_seconds = self._rest.wait(open_quiet_seconds)
         intents = list(self._ledger.intents.values())
         judge_requests(audit, intents)
         found = self._reader.read_all([each for each in intents if each.location is not None])

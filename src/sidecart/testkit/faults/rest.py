@@ -20,7 +20,8 @@ from sidecart.testkit.faults.reader import Poll, Reader
 QUIET_SECONDS = 5.0
 # the same while results are missing: the component that repairs them may still retry
 OPEN_QUIET_SECONDS = 120.0
-REST_SECONDS_MAX = 420.0  # longer than RabbitMQ takes to redeliver an event that a sidecar lost
+# beside the time above; both are longer than RabbitMQ takes to redeliver an event that a sidecar lost
+BUSY_SECONDS_MAX = 300.0
 LOOK_SECONDS = 1.0
 POLL_SECONDS = 0.1
 
@@ -49,20 +50,21 @@ class Rest:
         self._followed: set[str] = set()
         """Keys of the requests whose results in all services were seen."""
 
-    def wait(self) -> float:
+    def wait(self, open_quiet_seconds: float = OPEN_QUIET_SECONDS) -> float:
         """Wait until the system is at rest; return the seconds.
 
-        A system that does not come to rest in time is audited as it is.
+        With missing results it is at rest when nothing changed for `open_quiet_seconds`. A system
+        that does not come to rest in time is audited as it is.
         """
         started = quiet_since = time.monotonic()
         before: Any = None
-        while time.monotonic() - started < REST_SECONDS_MAX:
+        while time.monotonic() - started < BUSY_SECONDS_MAX + open_quiet_seconds:
             state = self.counters()
             still_open, backlog = state[0], state[1]
             now = time.monotonic()
             if state != before or backlog:
                 before, quiet_since = state, now
-            elif now - quiet_since >= (OPEN_QUIET_SECONDS if still_open else QUIET_SECONDS):
+            elif now - quiet_since >= (open_quiet_seconds if still_open else QUIET_SECONDS):
                 break
             for _ in range(int(LOOK_SECONDS / POLL_SECONDS)):
                 self._poll()

@@ -109,7 +109,7 @@ class _Run:
         self._load.settle()
         self._report("  waiting until the system is at rest, then auditing")
         auditor = Auditor(system, ledger, injector.done, bookkeeping, self._recorder, self._poll)
-        audit = auditor.audit(self._planter.planted)
+        audit = auditor.audit(self._planter.planted, self._trial.open_quiet_seconds)
         return Report(
             broker=self._trial.broker,
             store=self._trial.store,

@@ -17,9 +17,12 @@ from sidecart.testkit.faults.bookkeeping import Bookkeeping
 from sidecart.testkit.faults.load import Plan, Requests
 from sidecart.testkit.faults.proxied import ProxiedSystem
 from sidecart.testkit.faults.refusals import no_small_disk
+from sidecart.testkit.faults.rest import OPEN_QUIET_SECONDS
 from sidecart.testkit.faults.schedule import Fault, Kind, Shape, lossy, network, refusals, rollbacks, unparseable
 
 SWALLOWED_SHARE = 0.01
+HALF_OPEN_SECONDS = 660.0
+"""Nothing ends a half-open connection but a time limit: ten minutes for a mail (RFC 5321)."""
 
 KINDS: Mapping[str, str] = {
     "kills": "SIGKILL and SIGSTOP to every process",
@@ -67,6 +70,8 @@ class Trial:
     gateways: int = 1
     env: Mapping[str, str] = field(default_factory=dict)
     """Settings of the apps."""
+    open_quiet_seconds: float = OPEN_QUIET_SECONDS
+    """How long nothing must change before a missing result counts as lost."""
 
 
 ROLLED_BACK = ("redis", "postgres")
@@ -92,7 +97,8 @@ def with_faults(trial: Trial) -> Trial:
         case "swallow":
             return replace(trial, faults=(), swallowed_share=SWALLOWED_SHARE)
         case "network":
-            return replace(trial, faults=partial(_on_every_link, seed, seconds), linked=lambda name: True)
+            faults = partial(_on_every_link, seed, seconds)
+            return replace(trial, faults=faults, linked=lambda name: True, open_quiet_seconds=HALF_OPEN_SECONDS)
         case "rollback":
             if (trial.broker, trial.store) != ROLLED_BACK:
                 raise LaunchError(

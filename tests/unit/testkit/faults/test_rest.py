@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from sidecart.launcher.lifecycle.system import System
+from sidecart.testkit.faults import rest as rest_module
 from sidecart.testkit.faults.bookkeeping import Missing, SideEffect
 from sidecart.testkit.faults.ledger import Intent, Ledger
 from sidecart.testkit.faults.reader import Answer, Reader
@@ -88,3 +89,10 @@ def test_only_the_consumers_of_this_system_have_a_backlog(ledger: Ledger) -> Non
     rest = OneGateway(ledger, LampBooks(), LitLamps(), ours, foreign)
 
     assert ([ours], 3) == (rest.backlog(), rest.counters()[1])
+
+
+def test_missing_results_are_awaited_as_long_as_the_trial_says(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mail on a half-open connection is sent after its time limit."""
+    monkeypatch.setattr(rest_module, "LOOK_SECONDS", 0.1)
+
+    assert 0.5 <= OneGateway(ledger, LampBooks(), LitLamps()).wait(0.5)
