@@ -20,7 +20,7 @@ from sidecart.testkit.faults.reader import Poll, Reader
 QUIET_SECONDS = 5.0
 # the same while results are missing: the component that repairs them may still retry
 OPEN_QUIET_SECONDS = 120.0
-# beside the time above; both are longer than RabbitMQ takes to redeliver an event that a sidecar lost
+# beside the time above; RabbitMQ takes less to redeliver an event that a sidecar lost
 BUSY_SECONDS_MAX = 300.0
 LOOK_SECONDS = 1.0
 POLL_SECONDS = 0.1
