@@ -12,12 +12,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from sidecart.launcher.ports import is_listening
 from sidecart.testkit.faults.pipe import LOOPBACK, Pipe, reset_all
 from sidecart.testkit.faults.swallow import Swallower
 
 LOOK_SECONDS = 0.02
 """The time between two looks whether the target listens."""
-LOOK_SECONDS_MAX = 1.0
 
 T = TypeVar("T")
 
@@ -59,13 +59,13 @@ class Link:
         """Reserve the port, and listen on it as soon as the target listens."""
         self._reserved.bind((LOOPBACK, 0))
         self.port = self._reserved.getsockname()[1]
-        if await _listens(self.target):
+        if is_listening(self.target):
             await self._listen()
         else:
             self._waiting = asyncio.create_task(self._listen_later())
 
     async def _listen_later(self) -> None:
-        while not await _listens(self.target):  # noqa: ASYNC110 - another process begins to listen, without an event
+        while not is_listening(self.target):  # noqa: ASYNC110 - another process begins to listen, without an event
             await asyncio.sleep(LOOK_SECONDS)
         await self._listen()
 
@@ -120,15 +120,3 @@ class Link:
         hit = self._some(share)
         reset_all(hit)
         return len(hit)
-
-
-async def _listens(port: int) -> bool:
-    """Return whether a process listens on a port of the loopback interface."""
-    with socket.socket() as look:
-        look.setblocking(False)
-        try:
-            async with asyncio.timeout(LOOK_SECONDS_MAX):
-                await asyncio.get_running_loop().sock_connect(look, (LOOPBACK, port))
-        except (OSError, TimeoutError):
-            return False
-    return True
