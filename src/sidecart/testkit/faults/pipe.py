@@ -6,17 +6,27 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
 
 from sidecart.testkit.faults.swallow import Swallower
-
-if TYPE_CHECKING:
-    from sidecart.testkit.faults.link import Link
 
 LOOPBACK = "127.0.0.1"
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with zero seconds: closing the socket sends RST."""
+
+
+class Owner(Protocol):
+    """The link of a connection: where it leads, and the faults of all its connections."""
+
+    target: int
+    pipes: list[Pipe]
+    tasks: set[asyncio.Task[None]]
+    delay_seconds: float
+    is_silent: bool
+    """Whether new connections are accepted and never answered."""
+    is_used: bool
+    swallower_of: Callable[[], Swallower] | None
 
 
 class _End(asyncio.Protocol):
@@ -89,7 +99,7 @@ class _End(asyncio.Protocol):
 class Pipe:
     """One proxied connection, from a client to the target of its link."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Owner) -> None:
         self.link = link
         self.client = _End(self)
         self.server: _End | None = None
