@@ -190,6 +190,16 @@ MUTANTS: dict[str, tuple[str, Change, str]] = {
         lambda found: one(found, "Component").update(scopes=["gateway", "user"]),
         "the scopes of replies have user, which do not use it",
     ),
+    "a further component to publish without all apps": (
+        "brokers/rabbitmq/pubsub-3.yaml",
+        lambda found: one(found, "Component").update(scopes=["order"]),
+        "the scopes of pubsub-3 lack gateway, user, billing, notification",
+    ),
+    "a missing publishing scope of a further component": (
+        "brokers/rabbitmq/pubsub-4.yaml",
+        lambda found: less(setting(found, "pubsub-4", "publishingScopes"), "OrderPaid"),
+        "brokers/rabbitmq: pubsub-4: publishingScopes lacks OrderPaid of order",
+    ),
     "a missing publishing scope": (
         "brokers/redis/pubsub.yaml",
         lambda found: less(setting(found, "pubsub", "publishingScopes"), "OrderPaid"),
