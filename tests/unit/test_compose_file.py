@@ -245,7 +245,7 @@ def test_sidecars_get_the_launchers_flags(app_id: str, broker: str, store: str) 
 def test_an_app_and_its_sidecar_reach_each_other(app_id: str, secrets: Path) -> None:
     """App and sidecar use each other's container name, agreeing ports and the same tokens."""
     app, own = SERVICES[app_id], SIDECARS[app_id]
-    read = settings.read(environment(app_id, secrets) | {settings.SIDECAR_API: settings.GRPC})
+    read = settings.read(environment(app_id, secrets))
 
     assert (own, flag(app_id, "--dapr-http-port")) == (read.dapr_host, str(read.dapr_http_port))
     assert flag(app_id, "--dapr-grpc-port") == str(read.dapr_grpc_port)
@@ -257,7 +257,7 @@ def test_an_app_and_its_sidecar_reach_each_other(app_id: str, secrets: Path) -> 
     )
 
 
-@pytest.mark.parametrize(("api", "port"), [("", None), ("http", None), ("grpc", 50001)])
+@pytest.mark.parametrize(("api", "port"), [("", 50001), ("http", None), ("grpc", 50001)])
 @pytest.mark.parametrize("app_id", [*app_ids(), *GATEWAYS])
 def test_one_variable_selects_the_api_of_all_sidecars(app_id: str, api: str, port: int | None, secrets: Path) -> None:
     """An empty one is the default, which only the apps know."""

@@ -78,7 +78,7 @@ def addresses(environ: Mapping[str, str], name: str, default: frozenset[str]) ->
 
 def sidecar_api(environ: Mapping[str, str]) -> str:
     """Return the API of the sidecar for state and publishes; raise SettingError."""
-    return choice(environ, SIDECAR_API, (HTTP, GRPC), HTTP)
+    return choice(environ, SIDECAR_API, (GRPC, HTTP), GRPC)
 
 
 def _grpc_port(environ: Mapping[str, str]) -> int | None:

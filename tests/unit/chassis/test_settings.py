@@ -5,12 +5,18 @@ import pytest
 from sidecart.chassis import settings
 from sidecart.chassis.settings import SettingError, Settings
 
-WHOLE = {"APP_PORT": "3001", "DAPR_HTTP_PORT": "3501", "APP_API_TOKEN": "in", "DAPR_API_TOKEN": "out"}
+WHOLE = {
+    "APP_PORT": "3001",
+    "DAPR_HTTP_PORT": "3501",
+    "DAPR_GRPC_PORT": "50001",
+    "APP_API_TOKEN": "in",
+    "DAPR_API_TOKEN": "out",
+}
 
 
 def test_the_settings_are_read_from_the_environment() -> None:
     """By default the app listens on the loopback interface only."""
-    expected = Settings("127.0.0.1", 3001, 3501, app_api_token="in", dapr_api_token="out")
+    expected = Settings("127.0.0.1", 3001, 3501, app_api_token="in", dapr_api_token="out", dapr_grpc_port=50001)
 
     assert expected == settings.read(WHOLE)
 
@@ -24,11 +30,12 @@ def test_the_hosts_of_the_app_and_its_sidecar_can_be_set() -> None:
 
 
 def test_the_api_of_the_sidecar_can_be_chosen() -> None:
-    """With `grpc` the port of that API is required; `http`, the default, reads no such port."""
-    assert settings.read({**WHOLE, "DAPR_GRPC_PORT": "x"}).dapr_grpc_port is None
-    assert 50001 == settings.read({**WHOLE, "SIDECAR_API": "grpc", "DAPR_GRPC_PORT": "50001"}).dapr_grpc_port
-    with pytest.raises(SettingError, match="DAPR_GRPC_PORT"):
-        settings.read({**WHOLE, "SIDECAR_API": "grpc"})
+    """With `grpc`, the default, the port of that API is required; `http` reads no such port."""
+    assert settings.read({**WHOLE, "SIDECAR_API": "http", "DAPR_GRPC_PORT": "x"}).dapr_grpc_port is None
+    for api in ("", "grpc"):
+        assert 50001 == settings.read({**WHOLE, "SIDECAR_API": api}).dapr_grpc_port
+        with pytest.raises(SettingError, match="DAPR_GRPC_PORT"):
+            settings.read({**WHOLE, "SIDECAR_API": api, "DAPR_GRPC_PORT": ""})
     with pytest.raises(SettingError, match="SIDECAR_API"):
         settings.read({**WHOLE, "SIDECAR_API": "udp"})
 

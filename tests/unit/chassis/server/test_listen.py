@@ -35,7 +35,7 @@ def soon(condition: Callable[[], bool]) -> bool:
 def environment(**more: str) -> Mapping[str, str]:
     """Return the environment of the User Service, without a sidecar."""
     tokens = {"APP_API_TOKEN": "in", "DAPR_API_TOKEN": "out"}
-    ports = {name: str(free_port()) for name in ("APP_PORT", "METRICS_PORT", "DAPR_HTTP_PORT")}
+    ports = {name: str(free_port()) for name in ("APP_PORT", "METRICS_PORT", "DAPR_HTTP_PORT", "DAPR_GRPC_PORT")}
     return {**plain_environment(), **tokens, **ports, **more}
 
 

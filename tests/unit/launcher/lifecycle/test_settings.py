@@ -41,7 +41,7 @@ SAMPLES: Mapping[str, str] = {
     "MAIL_TLS": "opportunistic",
     "MAIL_CA_FILE": "/etc/ssl/certs/ca-certificates.crt",
     "STREAM_RETENTION_SECONDS": "60",
-    "SIDECAR_API": "grpc",
+    "SIDECAR_API": "http",
     "LOG_FORMAT": "json",
     "LOG_LEVEL": "debug",
     "CURRENCY": "JPY",
@@ -177,7 +177,8 @@ def test_an_environment_setting_never_overrides_the_launcher(tmp_path: Path) -> 
 
 def environment_of_user(decided: Mapping[str, str], configured: Mapping[str, str]) -> dict[str, str]:
     """The User Service's environment without the settings of every app."""
-    required = {"APP_PORT": "1", "DAPR_HTTP_PORT": "1", "APP_API_TOKEN": "in", "DAPR_API_TOKEN": "out"}
+    ports = dict.fromkeys(("APP_PORT", "DAPR_HTTP_PORT", "DAPR_GRPC_PORT"), "1")
+    required = {**ports, "APP_API_TOKEN": "in", "DAPR_API_TOKEN": "out"}
     env = environment_of("user", {**required, **decided}, configured)
     return {name: value for name, value in env.items() if name not in required}
 
