@@ -57,6 +57,18 @@ def test_five_sidecars_do_not_each_take_every_core(
     assert expected == environment({}, {}, "gateway-0", "gateway-sidecar")["GOMAXPROCS"]
 
 
+@pytest.mark.parametrize(("external", "expected"), [(None, "400"), ("", "400"), ("50", "50")])
+def test_a_sidecar_collects_garbage_later_than_by_default(
+    monkeypatch: pytest.MonkeyPatch, external: str | None, expected: str
+) -> None:
+    """A sidecar has the launcher's percentage, or the configured one."""
+    monkeypatch.delenv("GOGC", raising=False)
+    if external is not None:
+        monkeypatch.setenv("GOGC", external)
+
+    assert expected == environment({}, {}, "gateway-0", "gateway-sidecar")["GOGC"]
+
+
 def test_a_sidecar_without_the_resolver_uses_mdns(tmp_path: Path) -> None:
     """dapr/config.yaml names a resolver that this sidecar lacks."""
     write_mdns(tmp_path / "names.yaml")

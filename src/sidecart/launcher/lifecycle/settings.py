@@ -124,6 +124,8 @@ def settings_from_environment(environ: Environment = os.environ) -> dict[str, st
     try:
         if environ.get("GOMAXPROCS"):
             common.whole(environ, "GOMAXPROCS", 1, 1024)
+        if environ.get("GOGC"):
+            common.whole(environ, "GOGC", 1, 10_000)
         memory_mb(environ)
     except SettingError as error:
         raise LaunchError(str(error)) from None

@@ -240,7 +240,13 @@ def test_a_database_may_use_any_form_of_its_library() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("GOMAXPROCS", "x"), ("VALKEY_MEMORY_MB", "1"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "[::1]:4318")]
+    ("name", "value"),
+    [
+        ("GOMAXPROCS", "x"),
+        ("GOGC", "off"),
+        ("VALKEY_MEMORY_MB", "1"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "[::1]:4318"),
+    ],
 )
 def test_settings_of_sidecars_are_checked_too(name: str, value: str) -> None:
     """Sidecars would ignore a wrong value, or exit because of it."""
