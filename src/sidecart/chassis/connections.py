@@ -13,7 +13,6 @@ from typing import cast
 
 import httptools
 
-from sidecart.chassis.deadlines import TaskDeadlines
 from sidecart.chassis.http2.errors import BrokenOff, NotConnected
 from sidecart.chassis.settings import in_url
 
@@ -130,7 +129,6 @@ class Connections:
         if not all(f"{name}{value}".isascii() and f"{name}{value}".isprintable() for name, value in lines.items()):
             raise ValueError("a header of the sidecar's calls is not printable ASCII")
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        self._deadlines = TaskDeadlines()
 
     async def request(
         self, method: str, path: str, body: bytes | None, content_type: str, seconds: float, more_headers: str = ""
@@ -147,7 +145,7 @@ class Connections:
             request = f"{head}\r\n".encode()
         else:
             request = f"{head}content-type: {content_type}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
-        with self._deadlines.within(seconds):
+        async with asyncio.timeout(seconds):
             async with self._free:
                 return await self._send(method, request)
 
