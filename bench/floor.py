@@ -1,4 +1,4 @@
-"""The floor through two sidecars: the shortest path that they allow. `python -m bench.floor
+"""The floor through two sidecars: a short path, over their HTTP API. `python -m bench.floor
 gateway|service`.
 """
 

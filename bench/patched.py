@@ -31,7 +31,7 @@ from sidecart.chassis.record import OutboxEntry
 from sidecart.chassis.server import inbound
 from sidecart.chassis.settings import HTTP, SIDECAR_API, SettingError, sidecar_api
 from sidecart.chassis.sidecar import Sidecar
-from sidecart.chassis.sidecar_api import CALL_SECONDS_MAX, PUBSUB
+from sidecart.chassis.sidecar_api import CALL_SECONDS_MAX
 from sidecart.chassis.speculation import RecordCache, SpeculativeProcessor
 from sidecart.edge.held_requests import CommandDispatcher
 from sidecart.launcher.apps import module_of, write_program
@@ -138,26 +138,30 @@ def published_in_bulk() -> None:
                 rest = waiting.pop(topic, [])
 
     async def bulk(self: Sidecar, topic: str, events: list[bytes]) -> None:
-        if isinstance(self.api, HttpApi):
-            answer = await bulk_by_http(self.api, topic, events)
-        else:
-            answer = await bulk_by_grpc(cast(GrpcApi, self.api), topic, events)
+        component = self.publish_components.begin()
+        try:
+            if isinstance(self.api, HttpApi):
+                answer = await bulk_by_http(self.api, component, topic, events)
+            else:
+                answer = await bulk_by_grpc(cast(GrpcApi, self.api), component, topic, events)
+        finally:
+            self.publish_components.end(component)
         if answer.status not in (200, 204):
             raise SidecarUnavailable(f"bulk publish to {topic}: {answer}")
 
-    async def bulk_by_http(api: HttpApi, topic: str, events: list[bytes]) -> Answer:
+    async def bulk_by_http(api: HttpApi, component: str, topic: str, events: list[bytes]) -> Answer:
         entries = [
             {"entryId": str(number), "event": msgspec.Raw(event), "contentType": CONTENT_TYPE}
             for number, event in enumerate(events)
         ]
-        return await api.call("POST", f"/v1.0/publish/bulk/{PUBSUB}/{topic}", msgspec.json.encode(entries))
+        return await api.call("POST", f"/v1.0/publish/bulk/{component}/{topic}", msgspec.json.encode(entries))
 
-    async def bulk_by_grpc(api: GrpcApi, topic: str, events: list[bytes]) -> Answer:
+    async def bulk_by_grpc(api: GrpcApi, component: str, topic: str, events: list[bytes]) -> Answer:
         entries = [
             BulkPublishRequestEntry(entry_id=str(number), event=event, content_type=CONTENT_TYPE)
             for number, event in enumerate(events)
         ]
-        request = BulkPublishRequest(pubsub_name=PUBSUB, topic=topic, entries=entries, metadata=inbound.RAW)
+        request = BulkPublishRequest(pubsub_name=component, topic=topic, entries=entries, metadata=inbound.RAW)
         head = api._publishes.head(f"{METHOD}BulkPublishEvent")
         message = request.SerializeToString()
         reply = await api._call("bulk publish", head, message, CALL_SECONDS_MAX, channel=api._publishes)

@@ -66,8 +66,10 @@ STORE_OF_BROKER = {"redis": "redis", "rabbitmq": "postgres"}
 
 `make test-full` runs the other two, with a service in another language.
 """
-API_OF_STORE = {"redis": HTTP, "postgres": GRPC}
-"""The API by which the apps of a pair call their sidecars: each broker and each store has both."""
+API_OF_STORE = {"redis": GRPC, "postgres": HTTP}
+"""The API by which the apps of a pair call their sidecars: each broker and each store has both, and
+the servers and the API of `make run` are a pair of `make test`.
+"""
 FOREIGN = "user=examples/user-node"
 SHARED_SHOP = ("-m", "not own_shop")
 """The tests for a service in another language: all that do not start shops of their own."""

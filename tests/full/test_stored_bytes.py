@@ -1,7 +1,7 @@
 """A test of the bytes that a request leaves in the store and at the broker.
 
-A request leaves at most FIXED_BYTES, and FACTOR bytes for each byte of its body. A character that
-the sidecars escape (`<`, `>`, `&`) counts six times.
+A request leaves at most FIXED_BYTES, and FACTOR bytes for each byte of its body. Over HTTP/1.1 the
+sidecars escape `<`, `>` and `&`, so such a character counts six times.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from gateway.commands import ITEMS_MAX
+from sidecart.chassis.settings import GRPC, HTTP, SIDECAR_API
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.testkit.contents import stored_bytes
 from sidecart.testkit.tap import Tap
@@ -25,15 +26,16 @@ FACTOR = 8
 FIXED_BYTES = 16 * 1024
 REQUESTS = 10
 SKU_CHARACTERS = 64
-PAIRS = [("redis", "redis"), ("rabbitmq", "postgres")]
+SHOPS = [(*pair, api) for pair in (("redis", "redis"), ("rabbitmq", "postgres")) for api in (GRPC, HTTP)]
+"""Brokers, stores, and the APIs by which the apps call their sidecars."""
 
 
-@pytest.fixture(scope="module", params=PAIRS, ids="-".join)
+@pytest.fixture(scope="module", params=SHOPS, ids="-".join)
 def shopper(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shopper]:
-    """Return a client of a shop on each pair of servers."""
-    broker, store = request.param
+    """Return a client of a shop on each pair of servers, over each API."""
+    broker, store, api = request.param
     folder = tmp_path_factory.mktemp("stored")
-    options = Options(broker, store, folder=folder, env={"PRICE_LIST": price_list(folder)})
+    options = Options(broker, store, folder=folder, env={"PRICE_LIST": price_list(folder), SIDECAR_API: api})
     with System(options, print) as shop, Tap(shop) as tap, Shopper(shop, tap) as client:
         client.deposit(client.register()["user_id"], 1)  # the first events create streams and pages
         yield client

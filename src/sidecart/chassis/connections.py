@@ -1,8 +1,9 @@
 """Persistent HTTP/1.1 connections to one server: the sidecar.
 
-A request is written in one piece, and httptools parses the response. The sidecar is local, speaks
-plain HTTP/1.1, and gets a few calls per event. A general HTTP client takes three times as long
-per call (docs/explanation/performance.md, ADR 23).
+A request is written in one piece, and httptools parses the response. The sidecar is local and
+speaks plain HTTP/1.1. By default these connections carry the reads of services and of the sidecar's
+metadata; with SIDECAR_API=http they carry every call. A general HTTP client takes three times as
+long per call (docs/explanation/performance.md, ADR 23).
 """
 
 from __future__ import annotations

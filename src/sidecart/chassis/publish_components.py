@@ -21,7 +21,7 @@ from sidecart.chassis.sidecar_api import PUBSUB
 log = logging.getLogger(__name__)
 
 COMPONENTS_MAX = 8
-"""Each has a connection to the broker, and eight of them gain little more than four (ADR 74)."""
+"""Each has a connection to the broker (ADR 74)."""
 FURTHER = re.compile(rf"{PUBSUB}-([2-9]|[1-9][0-9])")
 NOT_LOADED = (400, 404)
 """The sidecar's answers to a publish on a component that it does not have, by gRPC and HTTP."""

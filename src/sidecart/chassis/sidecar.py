@@ -142,7 +142,7 @@ class Sidecar:
         try:
             if tracing.spans is None:
                 answer = await call
-            else:  # no traceparent for the sidecar: its span name would contain the key
+            else:  # no traceparent for the sidecar: over HTTP its span name would contain the key
                 with tracing.spans.call(f"{verb} state"):
                     answer = await call
         except SidecarUnavailable:

@@ -43,4 +43,6 @@ def check(config: Path, api: str) -> None:
     missing = [name for name in NEEDED if allowed and (name, VERSIONS[api]) not in allowed]
     if missing:
         entries = ", ".join(f"{{name: {name}, version: {VERSIONS[api]}, protocol: {api}}}" for name in missing)
-        raise LaunchError(f"{shown(config)}: {SIDECAR_API}={api} needs further entries of api.allowed: {entries}")
+        other = f". Or set {SIDECAR_API}={HTTP}" if api == GRPC else ""
+        what = f"{SIDECAR_API}={api} needs further entries of api.allowed"
+        raise LaunchError(f"{shown(config)}: {what}: {entries}{other}")

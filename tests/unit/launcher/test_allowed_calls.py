@@ -44,7 +44,8 @@ def test_a_missing_entry_is_named(tmp_path: Path) -> None:
     file = configuration(tmp_path, f"{{api: {{allowed: [{HTTP}, {METADATA}]}}}}")
 
     allowed_calls.check(file, "http")
-    with pytest.raises(LaunchError, match=r"SIDECAR_API=grpc needs .*\{name: state, version: v1, protocol: grpc\}, "):
+    line = r"\{name: state, version: v1, protocol: grpc\}"
+    with pytest.raises(LaunchError, match=rf"SIDECAR_API=grpc needs .*{line}, .* Or set SIDECAR_API=http"):
         allowed_calls.check(file, "grpc")
 
 
