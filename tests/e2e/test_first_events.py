@@ -14,6 +14,7 @@ import pytest
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.topics import app_ids
 from sidecart.launcher.topology import metrics_of
+from sidecart.testkit.faults.injector import send
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.first_events import LONG_SECONDS, Processed, by_metrics, late, publish_story
@@ -31,16 +32,16 @@ class Outage:
     end: Callable[[System, str], None]
 
 
-def send(number: signal.Signals) -> Callable[[System, str], None]:
+def sends(number: signal.Signals) -> Callable[[System, str], None]:
     """Return a function that sends a signal to an app."""
-    return lambda shop, app_id: psutil.Process(shop.processes[app_id]).send_signal(number)
+    return lambda shop, app_id: send([psutil.Process(shop.processes[app_id])], number)
 
 
 OUTAGES = (
     Outage("killed and started at once", System.kill, 0, System.start_app),
     Outage("killed for longer than health probes allow", System.kill, LONG_SECONDS, System.start_app),
     Outage("stopped for as long", System.stop_app, LONG_SECONDS, System.start_app),
-    Outage("paused for as long", send(signal.SIGSTOP), LONG_SECONDS, send(signal.SIGCONT)),
+    Outage("paused for as long", sends(signal.SIGSTOP), LONG_SECONDS, sends(signal.SIGCONT)),
 )
 
 

@@ -13,6 +13,7 @@ import pytest
 from sidecart.launcher.lifecycle.supervisor import Supervisor
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.servers import rabbitmq
+from sidecart.testkit.faults.injector import send
 from sidecart.testkit.tap import Tap
 from tests.e2e.shopper import TEA_CENTS, Shopper
 
@@ -33,7 +34,7 @@ def test_an_event_unacknowledged_for_too_long_is_redelivered(tmp_path: Path, mon
         user = shopper.register()
         shopper.deposit(user["user_id"], 5_000)
         order = psutil.Process(shop.processes["order"])
-        order.send_signal(signal.SIGSTOP)
+        send([order], signal.SIGSTOP)
         accepted = shopper.order(user["user_id"], prefer="respond-async")
 
         def closed() -> bool:

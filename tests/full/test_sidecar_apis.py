@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 import pytest
 import uvloop
 import valkey
@@ -24,6 +25,7 @@ from sidecart.launcher.processes import Processes
 from sidecart.launcher.servers import valkey as valkey_server
 from sidecart.launcher.servers.registry import STORES
 from sidecart.launcher.sidecar import Sidecar as Ports
+from sidecart.testkit.faults.injector import send
 from tests.full import real_sidecar
 
 APIS = ["http", "grpc"]
@@ -212,7 +214,7 @@ def test_a_sidecar_that_hangs_is_late_and_then_answers(api: str, real: Real) -> 
     """A stopped process answers nothing, and nothing is known of the call."""
 
     async def scenario(sidecar: Sidecar) -> None:
-        os.kill(real.process, signal.SIGSTOP)
+        send([psutil.Process(real.process)], signal.SIGSTOP)
         try:
             with pytest.raises(SidecarUnavailable) as late:
                 await sidecar.try_publish("Lamp", EVENT, 0.3)
@@ -261,7 +263,7 @@ def test_a_killed_sidecar_leaves_outcomes_unknown(real: Real) -> None:
 
     async def scenario(sidecar: Sidecar) -> None:
         await sidecar.publish("Lamp", EVENT)  # without a connection nothing would be sent
-        os.kill(real.process, signal.SIGSTOP)
+        send([psutil.Process(real.process)], signal.SIGSTOP)
         publishes = [asyncio.create_task(sidecar.publish("Lamp", EVENT)) for _ in range(5)]
         await asyncio.sleep(0.2)  # they are sent; no answer can tell
         os.kill(real.process, signal.SIGKILL)
