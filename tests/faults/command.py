@@ -55,7 +55,7 @@ def _mutants() -> Iterable[str]:
 )
 @click.option("--show", is_flag=True, help="run nothing; print the tables of the saved runs")
 @click.option("--mutant", type=OneOf("mutant", _mutants), metavar="NAME", help="with --mutants: run this mutant only")
-@click.option("--keep", type=PATH, metavar="FOLDER", help="save the ledger and the logs in this folder")
+@click.option("--keep", type=PATH, metavar="FOLDER", help="save the ledger and the logs of each run in a new folder")
 def command(
     broker: str,
     store: str,

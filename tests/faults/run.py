@@ -80,6 +80,8 @@ def _run_one(choice: Choice, kind: str, seed: int, deadline: Deadline) -> Report
         folder = Path(name)
         if choice.keep:
             folder = choice.keep / f"{kind}-{choice.broker}-{choice.store}-{seed}"
+            if folder.exists():  # its data would be the new run's, whose seed gives the same ids and keys
+                raise LaunchError(f"{folder} has an earlier run: remove it, or give --keep another folder")
         folder.mkdir(parents=True, exist_ok=True)
         report = run_trial(trial, folder, say, deadline)
     path = report.write(REPORTS)
